@@ -1,0 +1,44 @@
+# Every target sets up what it needs: Python >= 3.11 and make are enough on a fresh machine.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help demo test check bench soak coverage clean
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("rudp needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## a chat and a 20 MB file over a bad link, separate processes
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP)  ## the test suite (virtual time, and real processes on loopback)
+	$(BIN)/python -m pytest -q -n 2 -m 'not soak'
+
+check: $(STAMP)  ## format, lint, strict types, import directions, tests with branch coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) coverage
+
+coverage: $(STAMP)  ## tests under coverage; the core rooms must keep 95 % of their branches
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -q -m 'not soak and not processes'
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --fail-under=95 --include='rudp/core/*,rudp/wire/*,rudp/buffers/*,rudp/recovery/*,rudp/congestion/*,rudp/config.py,rudp/errors.py'
+	$(BIN)/coverage report --include='rudp/aio/*,rudp/sim/*,rudp/telemetry/*'
+
+bench: $(STAMP)  ## rudp against kernel TCP over loopback, side by side
+	$(BIN)/python benchmarks/throughput.py
+
+soak: $(STAMP)  ## all 2,000 seeds, 1 GB with SHA-256, 1,000 connections
+	$(BIN)/python -m pytest -q -n 2 -m soak
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache dist

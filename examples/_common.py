@@ -1,0 +1,243 @@
+"""What the examples share: addresses, the choice of transport, a bad link, clean exits."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import codecs
+import os
+import random
+import signal
+import sys
+import threading
+import unicodedata
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import rudp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from types import ModuleType
+
+    from rudp.sim.link import Link
+
+Address = tuple[str, int]
+
+_UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_ZERO_WIDTH_JOINER = "\u200d"  # a format character that emoji sequences need
+
+
+def address(text: str) -> Address:
+    """Parse HOST:PORT, [HOST]:PORT (IPv6) or :PORT; an argparse type."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise argparse.ArgumentTypeError(f"{text!r}: write an IPv6 address as [ADDRESS]:PORT")
+    return host or "127.0.0.1", int(port)
+
+
+def format_address(where: Any) -> str:
+    """HOST:PORT for what a socket calls its name."""
+    host, port = where[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def add_transport_option(parser: argparse.ArgumentParser) -> None:
+    """Add --transport: the same program over rudp or over the kernel's TCP."""
+    parser.add_argument(
+        "--transport",
+        choices=("rudp", "tcp"),
+        default="rudp",
+        help="rudp (the default), or the kernel's TCP to compare: nothing else changes",
+    )
+
+
+def network(transport: str, **settings: Any) -> tuple[ModuleType, dict[str, Any]]:
+    """The module whose stream functions to call, and the keyword arguments that it takes more.
+
+    `settings` are fields of rudp.Config; asyncio's own functions know no such thing.
+    """
+    if transport == "tcp":
+        return asyncio, {}
+    return rudp, {"config": rudp.Config(**settings)}
+
+
+def percent(text: str) -> float:
+    """A percentage as a probability; an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage from 0 to 100")
+    return value / 100.0
+
+
+def milliseconds(text: str) -> float:
+    """Milliseconds as seconds; an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 60_000.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds up to 60,000")
+    return value / 1000.0
+
+
+def add_link_options(parser: argparse.ArgumentParser) -> None:
+    """Add --loss, --delay, --jitter, --reorder, --duplicate and --seed: a bad link on the way."""
+    link = parser.add_argument_group("a bad link on the way (each direction; rudp only)")
+    link.add_argument("--loss", type=percent, default=0.0, metavar="PERCENT")
+    link.add_argument("--delay", type=milliseconds, default=0.0, metavar="MS")
+    link.add_argument("--jitter", type=milliseconds, default=0.0, metavar="MS")
+    link.add_argument("--reorder", type=percent, default=0.0, metavar="PERCENT")
+    link.add_argument("--duplicate", type=percent, default=0.0, metavar="PERCENT")
+    link.add_argument("--seed", type=int, metavar="N", help="repeat the decisions of a run")
+
+
+def links(args: argparse.Namespace) -> tuple[Link, Link] | None:
+    """The two directions of the link that the options describe; None for a clear one."""
+    faults = (args.loss, args.delay, args.jitter, args.reorder, args.duplicate)
+    if not any(faults):
+        return None
+    if args.reorder and not args.delay:
+        raise SystemExit("--reorder needs a --delay: what arrives at once cannot be overtaken")
+    from rudp.sim.link import Link, LinkConfig
+
+    config = LinkConfig(
+        loss=args.loss,
+        delay_s=args.delay,
+        jitter_s=args.jitter,
+        reorder=args.reorder,
+        duplicate=args.duplicate,
+    )
+    seed = random.getrandbits(32) if args.seed is None else args.seed
+    print(f"link seed {seed}", file=sys.stderr, flush=True)
+    return Link(config, random.Random(seed)), Link(config, random.Random(~seed))
+
+
+@asynccontextmanager
+async def through_link(target: Address, args: argparse.Namespace) -> AsyncIterator[Address]:
+    """The address to connect to: `target` itself, or a relay with the bad link in front of it."""
+    pair = links(args)
+    if pair is None:
+        yield target
+        return
+    if args.transport != "rudp":
+        raise SystemExit("a lossy link carries UDP: use it with --transport rudp")
+    from rudp.aio.relay import LossyRelay
+
+    async with await LossyRelay.start(target, to_server=pair[0], to_client=pair[1]) as relay:
+        yield relay.address
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` without control, format and line-separating characters, safe for a terminal.
+
+    The characters of `keep` stay, and the one that joins emoji.
+    """
+    return "".join(
+        char
+        for char in text
+        if unicodedata.category(char) not in _UNSAFE or char in keep or char == _ZERO_WIDTH_JOINER
+    )
+
+
+async def stdin_lines() -> AsyncIterator[str]:
+    """The lines of standard input without their ends, whether a terminal, a pipe or a file."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str | None] = asyncio.Queue(maxsize=64)
+
+    def put(line: str | None) -> None:
+        asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
+
+    def read() -> None:
+        # os.read, since a daemon thread inside sys.stdin would hold its lock at shutdown.
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        rest = ""
+        try:
+            while data := os.read(0, 65536):
+                *whole, rest = (rest + decoder.decode(data)).split("\n")
+                for line in whole:
+                    put(line.removesuffix("\r"))
+            if rest:
+                put(rest)
+            put(None)
+        except (RuntimeError, OSError):  # the loop has ended, or the terminal has gone
+            return
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    while (line := await lines.get()) is not None:
+        yield line
+
+
+async def until_stopped(server: asyncio.AbstractServer) -> None:
+    """Serve until the program is stopped, then take no new connections.
+
+    Unlike serve_forever() it does not wait for the clients that are still there.
+    """
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        server.close()
+
+
+def reason(error: BaseException) -> str:
+    """One readable line for an error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def run(
+    main: Callable[[argparse.Namespace], Coroutine[Any, Any, int]],
+    args: argparse.Namespace,
+    *,
+    until_stopped: bool = False,
+) -> None:
+    """Run a program and exit with its status: 1 for an error, 130 for Ctrl-C, 143 for SIGTERM.
+
+    `until_stopped` says that being stopped is how the program ends when all is well: status 0.
+    """
+    terminated = False
+
+    async def supervised() -> int:
+        work = asyncio.create_task(main(args))
+
+        def terminate() -> None:
+            nonlocal terminated
+            terminated = True
+            work.cancel()
+
+        try:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+        except NotImplementedError:  # Windows ends a process without asking it
+            pass
+        return await work
+
+    try:
+        status = asyncio.run(supervised())
+    except KeyboardInterrupt:
+        status = 0 if until_stopped else 130
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
+        status = 0 if until_stopped else 143
+    except (OSError, EOFError) as error:
+        status = _complain(error)
+    except BaseExceptionGroup as group:
+        if group.split((OSError, EOFError))[1] is not None:
+            raise
+        status = _complain(group)
+    sys.exit(status)
+
+
+def _complain(error: BaseException) -> int:
+    print(f"{os.path.basename(sys.argv[0])}: {reason(error)}", file=sys.stderr, flush=True)
+    return 1

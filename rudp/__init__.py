@@ -1,0 +1,3 @@
+"""rudp: a reliable byte stream over UDP for asyncio."""
+
+__version__ = "0.1.0.dev0"

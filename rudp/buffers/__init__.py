@@ -1,0 +1,1 @@
+"""Byte containers of a connection: range sets, unacknowledged data, out-of-order data."""

@@ -1,0 +1,67 @@
+"""A run of received bytes as a list of chunks whose overhead is bounded."""
+
+from __future__ import annotations
+
+SMALL = 2048
+"""Neighbours that together stay below this are joined: a peer that sends one byte a segment
+cannot make its bytes cost fifty times their size."""
+
+
+class ChunkRun:
+    """Bytes in order, appended at either end, taken out as the chunks they came in.
+
+    Of any two neighbouring chunks the sum exceeds `SMALL`, so a run of n bytes holds at most
+    2 n / SMALL + 1 chunks.
+    """
+
+    __slots__ = ("_chunks", "size")
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes | bytearray] = []
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """Add `data` behind the run."""
+        self._join(data)
+        self.size += len(data)
+
+    def extend(self, other: ChunkRun) -> None:
+        """Move the chunks of `other` behind this run; `other` must not be used afterwards."""
+        if other._chunks:
+            self._join(other._chunks[0])
+            self._chunks += other._chunks[1:]
+            self.size += other.size
+
+    def take(self) -> list[bytes]:
+        """Empty the run: its chunks in order."""
+        chunks = [bytes(chunk) for chunk in self._chunks]
+        self._chunks.clear()
+        self.size = 0
+        return chunks
+
+    def take_first(self, most: int) -> bytes:
+        """Remove and return the first chunk, or the first `most` bytes of a longer one."""
+        first = self._chunks[0]
+        if len(first) <= most:
+            del self._chunks[0]
+            taken = bytes(first)
+        else:
+            taken = bytes(first[:most])
+            self._chunks[0] = first[most:]
+        self.size -= len(taken)
+        return taken
+
+    def overhead(self) -> int:
+        """How many chunks there are: what the run costs beyond its bytes."""
+        return len(self._chunks)
+
+    def _join(self, data: bytes | bytearray) -> None:
+        chunks = self._chunks
+        if chunks and len(chunks[-1]) + len(data) <= SMALL:
+            last = chunks[-1]
+            if type(last) is bytearray:
+                last += data
+            else:
+                chunks[-1] = bytearray(last) + data
+        else:
+            chunks.append(data)

@@ -1,0 +1,335 @@
+"""One connection without I/O: RFC 9293's user calls, segments in, trains out, timers.
+
+The work is done in the rooms around: `arrivals` (segments), `acks` (what they acknowledge),
+`receive` and `sender` (the two halves' state), `transmit` (what leaves), `states` (the diagram).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from rudp.config import Config
+from rudp.core import arrivals, expiry, transmit
+from rudp.core.receive import Receiver
+from rudp.core.sender import Sender
+from rudp.core.states import CAN_SEND, Event, State, next_state
+from rudp.core.stats import ConnectionStats
+from rudp.core.timers import NEVER, Timer, Timers
+from rudp.errors import LocalProtocolError, Reason
+from rudp.telemetry.observer import Observer
+from rudp.wire.segment import ACK, RST, Segment, encode
+from rudp.wire.seq import MASK, to_wire
+from rudp.wire.train import Train
+
+Address = Hashable
+"""Where a peer is; the core only compares addresses."""
+
+_CHALLENGES_PER_S = 10.0
+_CHALLENGES_MAX = 10.0
+_ORPHAN_FIN_RTOS = 3
+
+
+class Notice(enum.Enum):
+    """What the application's side has to be told, in the order it happened."""
+
+    CONNECTED = "the connection is established"
+    EOF = "the peer will send no more; all it sent is in the inbox"
+    FINISHED = "all that was written, and the FIN, is acknowledged (or only the FIN is not)"
+    CLOSED = "the connection is gone; `reason` tells why if it was not orderly"
+
+
+@dataclass(slots=True, frozen=True)
+class Identity:
+    """The numbers that an attacker must not guess (RFC 6528, RFC 7323 §7.1)."""
+
+    cid: int
+    iss: int
+    timestamp_offset: int
+
+
+class Connection:
+    """A connection's life, driven by whoever owns the socket and the clock.
+
+    After any call, take `notices` and `receiver.inbox`, send what `poll()` gives until it gives
+    None, and call `on_timer()` when `timers.next_s` has come.
+
+    Args:
+        config: Settings.
+        identity: Local connection id, initial sequence number, timestamp offset.
+        peer: The peer's address.
+        now_s: Seconds of the caller's clock, here and everywhere else.
+        observer: Told of events and segments, if given.
+    """
+
+    __slots__ = (
+        "_challenge_at_s",
+        "_challenge_tokens",
+        "_final",
+        "_unread",
+        "armed_s",
+        "config",
+        "keepalive_sent",
+        "local_cid",
+        "notices",
+        "observer",
+        "opened_s",
+        "orphaned",
+        "owner",
+        "passive",
+        "peer",
+        "peer_cid",
+        "probe_seq",
+        "reason",
+        "receiver",
+        "sender",
+        "state",
+        "stats",
+        "timers",
+        "ts_offset",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        identity: Identity,
+        peer: Address,
+        now_s: float,
+        observer: Observer | None = None,
+    ) -> None:
+        self.config = config
+        self.local_cid = identity.cid
+        self.peer_cid = 0
+        self.peer = peer
+        self.ts_offset = identity.timestamp_offset
+        self.opened_s = now_s
+        self.state = State.CLOSED
+        self.passive = False
+        self.orphaned = False
+        """The application has closed both directions: nobody will read."""
+        self.reason: Reason | None = None
+        self.owner: object = None
+        """For whoever drives the connection; not used here."""
+        self.armed_s = NEVER
+        """For the endpoint: the deadline under which its heap has this connection."""
+        self.observer = observer
+        self.stats = ConnectionStats()
+        self.sender = Sender(config, identity.iss)
+        self.receiver = Receiver(config, self.stats)
+        self.timers = Timers()
+        self.notices: list[Notice] = []
+        self.probe_seq: int | None = None
+        self.keepalive_sent = 0
+        self._final: Segment | None = None
+        self._unread = False
+        self._challenge_tokens = _CHALLENGES_MAX
+        self._challenge_at_s = now_s
+
+    # -- user calls (RFC 9293 §3.9.1) --------------------------------------------------------
+
+    def open(self) -> None:
+        """Active OPEN: the SYN is what `poll()` gives first."""
+        self.move(Event.ACTIVE_OPEN)
+
+    def open_passively(self, syn: Segment, now_s: float) -> None:
+        """Passive OPEN by a SYN that reached a listener."""
+        self.passive = True
+        arrivals.synchronize(self, syn, now_s)
+        self.move(Event.PASSIVE_OPEN)
+
+    def send(self, data: bytes) -> None:
+        """SEND: take `data`, which must be non-empty and must not change.
+
+        Raises `LocalProtocolError` once the sending direction was ended.
+        """
+        if self.sender.fin_queued or self.state not in CAN_SEND:
+            raise LocalProtocolError(f"cannot send in {self.state.name}")
+        self.sender.buffer.append(data)
+
+    def shutdown(self) -> None:
+        """CLOSE of the sending direction: a FIN follows all that was written (§3.6)."""
+        if self.sender.fin_queued or self.state not in CAN_SEND:
+            return
+        self.sender.fin_queued = True
+        self.move(Event.SEND_FIN)
+
+    def close(self, now_s: float) -> None:
+        """CLOSE of both directions: what was written is still delivered, nothing is read.
+
+        Input that nobody read turns the FIN into a reset, so that the peer does not take the
+        close for success (RFC 2525 §2.17); it follows the data that was written.
+        """
+        if self.orphaned or self.state is State.CLOSED:
+            return
+        self.orphaned = True
+        if self.state in (State.SYN_SENT, State.SYN_RECEIVED):
+            self.abort(now_s)
+            return
+        self._unread = self.receiver.inbox.size > 0
+        self.receiver.discard()
+        if not self._unread:
+            self.shutdown()
+        if self.sender.fin_acked:
+            self.note_finished()
+        self.after_ack_as_orphan(now_s)
+        self.arm_orphan(now_s)
+
+    def abort(self, now_s: float, reason: Reason = Reason.ABORTED) -> None:
+        """ABORT: forget everything, send a reset to a peer that knows of us (§3.10.5)."""
+        if self.state is State.CLOSED:
+            return
+        if self.peer_cid:
+            self._final = transmit.header(self, self.sender.ledger.snd_nxt, RST | ACK, now_s)
+        self.fail(reason)
+
+    # -- the endpoint's calls ------------------------------------------------------------------
+
+    def arrive(self, segment: Segment, now_s: float) -> None:
+        """A segment, or a run of alike ones, for this connection. Never raises."""
+        if self.observer is not None:
+            self.observer.segment_received(segment, now_s)
+        arrivals.arrive(self, segment, now_s)
+
+    def poll(self, now_s: float) -> Train | None:
+        """The next train to send to `peer`; call until it gives None."""
+        if self._final is not None:
+            segment, self._final = self._final, None
+            self.stats.segments_sent += 1
+            datagram = encode(segment)
+            return Train([datagram], len(datagram), 1)
+        return transmit.poll(self, now_s)
+
+    def on_timer(self, now_s: float) -> None:
+        """Handle whatever is due."""
+        expiry.handle(self, now_s)
+
+    # -- what the rooms call -------------------------------------------------------------------
+
+    def timestamp(self, now_s: float) -> int:
+        """TSval: microseconds, from an offset of the connection's own (RFC 7323 §7.1)."""
+        return (int(now_s * 1e6) + self.ts_offset) & MASK
+
+    def move(self, event: Event) -> None:
+        """Follow the arrow of the state diagram."""
+        before = self.state
+        self.state = next_state(before, event)
+        if self.observer is not None:
+            self.observer.state_changed(before, self.state, event)
+
+    def established(self, now_s: float) -> None:
+        """Both SYNs are acknowledged."""
+        sender = self.sender
+        if self.stats.timeouts:
+            sender.rtt.on_handshake_timeout()
+            sender.cc.cwnd = min(sender.cc.cwnd, sender.mss)  # RFC 5681 §3.1: the SYN was lost
+        self.notices.append(Notice.CONNECTED)
+        if self.config.keepalive is not None:
+            self.timers.set(Timer.KEEPALIVE, now_s + self.config.keepalive)
+
+    def challenge(self, now_s: float) -> None:
+        """Answer with an ACK that makes an honest peer prove itself, at a limited rate
+        (RFC 5961 §7: no more than a peer could cost by being honest)."""
+        elapsed_s = max(0.0, now_s - self._challenge_at_s)
+        self._challenge_at_s = max(now_s, self._challenge_at_s)
+        tokens = min(_CHALLENGES_MAX, self._challenge_tokens + elapsed_s * _CHALLENGES_PER_S)
+        if tokens >= 1:
+            tokens -= 1
+            self.stats.challenge_acks += 1
+            self.receiver.need_ack_now()
+        self._challenge_tokens = tokens
+
+    def repeat_syn_ack(self) -> None:
+        """The peer's SYN came again: our SYN-ACK may be lost."""
+        ledger = self.sender.ledger
+        if not ledger.lost and ledger.snd_nxt > self.sender.iss:
+            ledger.mark_lost(self.sender.iss, self.sender.iss + 1)
+
+    def refuse(self, segment: Segment) -> None:
+        """Reset a segment that acknowledges what was never sent, without changing state."""
+        cid = segment.options.connection_id or self.peer_cid
+        if cid:
+            seq = segment.ack
+            self._final = Segment(cid, seq, 0, RST, 0, 0, segment.tsval)
+
+    def arm_give_up(self) -> None:
+        """Move the moment of giving up to a full period after the last progress."""
+        self.timers.set(Timer.GIVE_UP, self.sender.progress_s + expiry.patience_s(self))
+
+    def arm_orphan(self, now_s: float) -> None:
+        """Wait only so long in FIN-WAIT-2 once the application is gone."""
+        if self.orphaned and self.state is State.FIN_WAIT_2:
+            self.timers.set(Timer.ORPHAN, now_s + self.config.fin_wait_2_timeout)
+
+    def after_ack_as_orphan(self, now_s: float) -> None:
+        """Act once a closed connection's data is acknowledged, whatever became of its FIN."""
+        sender = self.sender
+        if not sender.all_acked:
+            return
+        if self._unread:
+            self.note_finished()
+            self.abort(now_s, Reason.DATA_AFTER_CLOSE)
+        elif self.state is State.LAST_ACK and not self.timers.is_set(Timer.LINGER):
+            wait_s = max(1.0, _ORPHAN_FIN_RTOS * sender.rtt.rto_s)
+            self.timers.set(Timer.LINGER, now_s + wait_s)
+
+    def note_unread(self, now_s: float) -> None:
+        """Data came that nobody will read: reset (RFC 1122 §4.2.2.13), but not before what was
+        written has arrived."""
+        self._unread = True
+        self.after_ack_as_orphan(now_s)
+
+    def persist_interval_s(self) -> float:
+        """Time to the next zero-window probe: RTO with backoff (RFC 9293 §3.8.6.1)."""
+        rto_s = self.sender.rtt.rto_s * (1 << min(self.sender.persist_backoff, 16))
+        return min(rto_s, self.config.max_rto)
+
+    def note_eof(self) -> None:
+        """The peer's FIN was reached."""
+        self.notices.append(Notice.EOF)
+
+    def note_finished(self) -> None:
+        """Everything that was written has arrived."""
+        if Notice.FINISHED not in self.notices:
+            self.notices.append(Notice.FINISHED)
+
+    def finish(self) -> None:
+        """LAST-ACK is over: an orderly end."""
+        self.note_finished()
+        self._gone(Event.FIN_ACKED)
+
+    def fail(self, reason: Reason) -> None:
+        """The connection is over, and not in an orderly way."""
+        if self.state is not State.CLOSED:
+            self.reason = reason
+            self._gone(Event.ABORT)
+
+    def pass_to_time_wait(self) -> tuple[int, int, int, int]:
+        """What an endpoint has to remember in TIME-WAIT; the connection itself is over.
+
+        Returns peer id, SND.NXT and RCV.NXT as they travel, and the timestamp offset.
+        """
+        remembered = (
+            self.peer_cid,
+            to_wire(self.sender.ledger.snd_nxt),
+            to_wire(self.receiver.rcv_nxt),
+            self.ts_offset,
+        )
+        self._gone(Event.TIME_WAIT_OVER)
+        return remembered
+
+    @property
+    def next_s(self) -> float:
+        """When `on_timer()` wants to be called; `math.inf` for never."""
+        return self.timers.next_s
+
+    def _gone(self, event: Event) -> None:
+        if self.state is State.CLOSING and event is Event.FIN_ACKED:
+            event = Event.ABORT
+        self.move(event)
+        self.timers.stop_all()
+        self.probe_seq = None
+        self.notices.append(Notice.CLOSED)
+
+
+__all__ = ["NEVER", "Connection", "Identity", "Notice"]

@@ -1,0 +1,371 @@
+"""Many connections behind one socket: telling them apart, accepting, refusing, TIME-WAIT.
+
+Still without I/O: datagrams and times go in, trains come out. Work for a datagram or a timer
+does not grow with the number of connections.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rudp.config import Config
+from rudp.core.connection import Address, Connection, Identity
+from rudp.core.states import State
+from rudp.core.stats import EndpointStats
+from rudp.errors import Reason
+from rudp.telemetry.observer import Observer
+from rudp.wire.options import NONE, WIRE_VERSION
+from rudp.wire.segment import ACK, FIN, RST, SYN, Malformed, Segment, encode
+from rudp.wire.seq import MASK
+from rudp.wire.train import Buffer, Train, decode_train
+
+_RESETS_PER_S = 1000.0
+_RESETS_BURST = 1000.0
+
+
+class TimeWait(NamedTuple):
+    """A connection in TIME-WAIT: what answering a repeated FIN takes."""
+
+    expires_s: float
+    peer: Address
+    peer_cid: int
+    snd_nxt: int
+    rcv_nxt: int
+    ts_offset: int
+
+
+class Endpoint:
+    """Connections by id, a listener at most, and the stateless answers.
+
+    Args:
+        config: Settings of the endpoint and its connections.
+        random_bits: A CSPRNG: `random_bits(n)` gives n random bits.
+        observe: Called with each new connection; gives its observer, or None.
+    """
+
+    __slots__ = (
+        "_by_peer",
+        "_heap",
+        "_observe",
+        "_opening",
+        "_random_bits",
+        "_reset_at_s",
+        "_reset_tokens",
+        "_serial",
+        "_time_wait_order",
+        "accepted",
+        "backlog",
+        "config",
+        "connections",
+        "half_open",
+        "outbox",
+        "stats",
+        "time_wait",
+    )
+
+    def __init__(
+        self,
+        config: Config,
+        random_bits: Callable[[int], int],
+        observe: Callable[[Connection], Observer | None] | None = None,
+    ) -> None:
+        self.config = config
+        self.connections: dict[int, Connection] = {}
+        self.time_wait: dict[int, TimeWait] = {}
+        self.backlog: int | None = None
+        """Half-open connections that the listener admits; None while nobody listens."""
+        self.half_open = 0
+        self.accepted: deque[Connection] = deque()
+        """Passively opened connections that have just been established."""
+        self.outbox: deque[tuple[Address, Train]] = deque()
+        """Answers that belong to no connection."""
+        self.stats = EndpointStats()
+        self._random_bits = random_bits
+        self._observe = observe
+        self._by_peer: dict[tuple[Address, int], Connection] = {}
+        self._opening: dict[Address, list[Connection]] = {}
+        self._heap: list[tuple[float, int, Connection]] = []
+        self._serial = 0
+        self._time_wait_order: deque[tuple[float, int]] = deque()
+        self._reset_tokens = _RESETS_BURST
+        self._reset_at_s = -math.inf
+
+    # -- opening ---------------------------------------------------------------------------
+
+    def connect(self, peer: Address, now_s: float, config: Config | None = None) -> Connection:
+        """Active OPEN. Raises `OSError` if the endpoint has all the connections it may have."""
+        if len(self.connections) >= self.config.max_connections:
+            raise OSError("max_connections of this endpoint are open")
+        conn = self._new(config or self.config, peer, now_s)
+        conn.open()
+        self._opening.setdefault(peer, []).append(conn)
+        self.stats.opened += 1
+        return conn
+
+    def listen(self, backlog: int) -> None:
+        """Accept SYNs from now on, `backlog` of them half-open at a time.
+
+        Raises `OSError` if there is a listener already.
+        """
+        if self.backlog is not None:
+            raise OSError("this endpoint is listening already")
+        self.backlog = max(1, min(backlog, self.config.max_half_open))
+
+    def stop_listening(self) -> None:
+        """Refuse SYNs from now on; connections that exist go on."""
+        self.backlog = None
+
+    # -- datagrams -------------------------------------------------------------------------
+
+    def receive(self, data: Buffer, stride: int, peer: Address, now_s: float) -> list[Connection]:
+        """Take a buffer of datagrams of `stride` bytes each from `peer`. Never raises.
+
+        Returns the connections that it concerned, which want to be flushed.
+        """
+        touched: list[Connection] = []
+        for segment in decode_train(data, stride):
+            if isinstance(segment, Malformed):
+                self.stats.datagrams_received += 1
+                self.stats.malformed[segment] += 1
+                continue
+            self.stats.datagrams_received += segment.segments
+            conn = self.connections.get(segment.cid)
+            if conn is None or conn.peer != peer:
+                conn = self._strange(segment, peer, now_s)
+                if conn is None:
+                    continue
+            before = conn.state
+            conn.arrive(segment, now_s)
+            if before <= State.SYN_RECEIVED and conn.state is not before:
+                self._handshake_moved(conn, before)
+            if conn not in touched:
+                touched.append(conn)
+        return touched
+
+    def unreachable(self, peer: Address) -> list[Connection]:
+        """The network reported `peer` as unreachable: a hard error for connections that are
+        opening, a soft one for the rest (RFC 9293 §3.9.2.2, MUST-56)."""
+        failed = list(self._opening.get(peer, ()))
+        for conn in failed:
+            conn.fail(Reason.UNREACHABLE)
+            self._handshake_moved(conn, State.SYN_SENT)
+        return failed
+
+    # -- sending and timers ------------------------------------------------------------------
+
+    def settle(self, conn: Connection, now_s: float) -> None:
+        """Note what became of a connection that was touched; call when `poll()` gave None."""
+        state = conn.state
+        if state is State.TIME_WAIT:
+            self._enter_time_wait(conn, now_s)
+        elif state is State.CLOSED:
+            self._forget(conn)
+        elif conn.next_s < conn.armed_s:
+            self._serial += 1
+            conn.armed_s = conn.next_s
+            heapq.heappush(self._heap, (conn.next_s, self._serial, conn))
+
+    @property
+    def next_s(self) -> float:
+        """When `due()` wants to be called; `math.inf` for never."""
+        soonest = self._heap[0][0] if self._heap else math.inf
+        if self._time_wait_order and self._time_wait_order[0][0] < soonest:
+            return self._time_wait_order[0][0]
+        return soonest
+
+    def due(self, now_s: float) -> list[Connection]:
+        """Handle the timers that are due; returns the connections that want to be flushed."""
+        self._expire_time_wait(now_s)
+        heap = self._heap
+        touched = []
+        while heap and heap[0][0] <= now_s:
+            deadline_s, _, conn = heapq.heappop(heap)
+            if deadline_s != conn.armed_s:
+                continue  # an earlier deadline has replaced this one
+            conn.armed_s = math.inf
+            if conn.next_s <= now_s:
+                before = conn.state
+                conn.on_timer(now_s)
+                if before <= State.SYN_RECEIVED and conn.state is not before:
+                    self._handshake_moved(conn, before)
+                touched.append(conn)
+            else:
+                self.settle(conn, now_s)
+        return touched
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _new(self, config: Config, peer: Address, now_s: float) -> Connection:
+        cid = 0
+        while cid == 0 or cid in self.connections or cid in self.time_wait:
+            cid = self._random_bits(32)
+        identity = Identity(cid, self._random_bits(32), self._random_bits(32))
+        conn = Connection(config, identity, peer, now_s)
+        if self._observe is not None:
+            conn.observer = self._observe(conn)
+        self.connections[cid] = conn
+        return conn
+
+    def _strange(self, segment: Segment, peer: Address, now_s: float) -> Connection | None:
+        """A segment whose id names no connection of this peer's."""
+        if segment.cid == 0:
+            if segment.flags & RST:
+                return self._stranger_reset(segment, peer)
+            if segment.flags & SYN and not segment.flags & ACK:
+                return self._syn(segment, peer, now_s)
+            self.stats.unknown_connection += 1
+            return None
+        waiting = self.time_wait.get(segment.cid)
+        if waiting is not None and waiting.peer == peer:
+            self._answer_in_time_wait(waiting, segment, now_s)
+            return None
+        if segment.cid in self.connections:
+            self.stats.wrong_address += 1
+            return None
+        self.stats.unknown_connection += 1
+        self._reset_stranger(segment, peer, now_s)
+        return None
+
+    def _syn(self, segment: Segment, peer: Address, now_s: float) -> Connection | None:
+        options = segment.options
+        if not options.connection_id or options.version != WIRE_VERSION:
+            self.stats.bad_syn += 1
+            return None
+        known = self._by_peer.get((peer, options.connection_id))
+        if known is not None:
+            if known.state is State.SYN_RECEIVED:
+                known.repeat_syn_ack()
+            return known
+        opening = self._opening.get(peer)
+        if opening:
+            return opening[0]  # simultaneous open (RFC 9293 MUST-10)
+        if self.backlog is None:
+            self.stats.refused += 1
+            self._refuse(segment, peer, now_s)
+            return None
+        if self.half_open >= self.backlog:
+            self.stats.backlog_drops += 1
+            return None
+        if len(self.connections) >= self.config.max_connections:
+            self.stats.limit_drops += 1
+            return None
+        conn = self._new(self.config, peer, now_s)
+        self.half_open += 1
+        self._by_peer[peer, options.connection_id] = conn
+        conn.open_passively(segment, now_s)
+        return conn
+
+    def _stranger_reset(self, segment: Segment, peer: Address) -> Connection | None:
+        """A peer that does not know our segment's id resets; it can only name that id."""
+        unknown = segment.options.unknown_id
+        conn = self._by_peer.get((peer, unknown)) if unknown else None
+        if conn is None or conn.state is State.SYN_SENT:
+            self.stats.resets_ignored += 1
+            return None
+        return conn
+
+    def _handshake_moved(self, conn: Connection, before: State) -> None:
+        """A connection left SYN-SENT or SYN-RECEIVED."""
+        if before is State.SYN_SENT:
+            self._no_longer_opening(conn)
+            if conn.state is not State.CLOSED:
+                self._by_peer[conn.peer, conn.peer_cid] = conn
+        elif conn.passive:
+            self.half_open -= 1
+            if conn.state is not State.CLOSED:
+                self.accepted.append(conn)
+                self.stats.accepted += 1
+
+    def _no_longer_opening(self, conn: Connection) -> None:
+        opening = self._opening.get(conn.peer)
+        if opening and conn in opening:
+            opening.remove(conn)
+            if not opening:
+                del self._opening[conn.peer]
+
+    def _forget(self, conn: Connection) -> None:
+        if self.connections.get(conn.local_cid) is not conn:
+            return
+        del self.connections[conn.local_cid]
+        self.stats.closed += 1
+        self._no_longer_opening(conn)
+        if self._by_peer.get((conn.peer, conn.peer_cid)) is conn:
+            del self._by_peer[conn.peer, conn.peer_cid]
+        if conn.observer is not None:
+            conn.observer.closed(conn.reason)
+
+    # -- TIME-WAIT and resets ----------------------------------------------------------------
+
+    def _enter_time_wait(self, conn: Connection, now_s: float) -> None:
+        expires_s = now_s + self.config.time_wait
+        remembered = conn.pass_to_time_wait()
+        self._forget(conn)
+        self._remember(conn.local_cid, TimeWait(expires_s, conn.peer, *remembered))
+
+    def _remember(self, cid: int, entry: TimeWait) -> None:
+        self.time_wait[cid] = entry
+        self._time_wait_order.append((entry.expires_s, cid))
+
+    def _expire_time_wait(self, now_s: float) -> None:
+        order = self._time_wait_order
+        while order and order[0][0] <= now_s:
+            expires_s, cid = order.popleft()
+            entry = self.time_wait.get(cid)
+            if entry is not None and entry.expires_s == expires_s:
+                del self.time_wait[cid]
+
+    def _answer_in_time_wait(self, entry: TimeWait, segment: Segment, now_s: float) -> None:
+        """Acknowledge a repeated FIN or old data once more; a reset changes nothing
+        (RFC 9293 §3.10.7.4, RFC 1337)."""
+        if segment.flags & RST or not segment.length:
+            return
+        self.stats.time_wait_acks += 1
+        tsval = (int(now_s * 1e6) + entry.ts_offset) & MASK
+        self._emit(
+            Segment(
+                entry.peer_cid, entry.snd_nxt, entry.rcv_nxt, ACK, 0xFFFF, tsval, segment.tsval
+            ),
+            entry.peer,
+        )
+        if segment.flags & FIN:
+            restarted = entry._replace(expires_s=now_s + self.config.time_wait)
+            self._remember(segment.cid, restarted)
+
+    def _refuse(self, syn: Segment, peer: Address, now_s: float) -> None:
+        """Answer a SYN that nobody listens for (RFC 9293 §3.10.7.1)."""
+        if self._may_reset(now_s):
+            ack = (syn.seq + syn.length) & MASK
+            cid = syn.options.connection_id or 0
+            self._emit(Segment(cid, 0, ack, RST | ACK, 0, 0, syn.tsval), peer)
+
+    def _reset_stranger(self, segment: Segment, peer: Address, now_s: float) -> None:
+        """Answer a segment for a connection that nobody has; a reset is never answered."""
+        if segment.flags & RST or not self._may_reset(now_s):
+            return
+        options = NONE._replace(unknown_id=segment.cid)
+        if segment.flags & ACK:
+            reset = Segment(0, segment.ack, 0, RST, 0, 0, segment.tsval, options)
+        else:
+            ack = (segment.seq + segment.length) & MASK
+            reset = Segment(0, 0, ack, RST | ACK, 0, 0, segment.tsval, options)
+        self._emit(reset, peer)
+
+    def _may_reset(self, now_s: float) -> bool:
+        """At most so many resets a second: a flood of strangers must not turn into ours."""
+        elapsed_s = max(0.0, now_s - self._reset_at_s)
+        self._reset_at_s = max(now_s, self._reset_at_s)
+        self._reset_tokens = min(_RESETS_BURST, self._reset_tokens + elapsed_s * _RESETS_PER_S)
+        if self._reset_tokens < 1:
+            self.stats.resets_suppressed += 1
+            return False
+        self._reset_tokens -= 1
+        self.stats.resets_sent += 1
+        return True
+
+    def _emit(self, segment: Segment, peer: Address) -> None:
+        datagram = encode(segment)
+        self.outbox.append((peer, Train([datagram], len(datagram), 1)))

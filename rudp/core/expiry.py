@@ -1,0 +1,129 @@
+"""What happens when a connection's timers expire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rudp.core import acks
+from rudp.core.states import SYNCHRONIZED, State
+from rudp.core.timers import Timer
+from rudp.errors import Reason
+
+if TYPE_CHECKING:
+    from rudp.core.connection import Connection
+
+
+def handle(conn: Connection, now_s: float) -> None:
+    """Handle every timer of the connection that is due."""
+    for timer in conn.timers.expired(now_s):
+        if conn.state is not State.CLOSED:
+            _HANDLERS[timer](conn, now_s)
+
+
+def patience_s(conn: Connection) -> float:
+    """How long the peer may leave what was sent unanswered (RFC 9293 §3.8.3, R2)."""
+    config = conn.config
+    if conn.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        return config.connect_timeout
+    if config.user_timeout is not None:
+        return config.user_timeout
+    return config.retransmit_timeout
+
+
+def _on_retransmit(conn: Connection, now_s: float) -> None:
+    """RFC 6298 §5.4 to 5.7; what SACK blocks told is kept (RFC 6675 §5.1)."""
+    sender = conn.sender
+    ledger = sender.ledger
+    if not sender.outstanding:
+        return
+    conn.stats.timeouts += 1
+    prior_in_flight = ledger.in_flight
+    if ledger.snd_una in ledger.sacked:
+        ledger.forget_sacks()  # RFC 2018 §8: the receiver has reneged
+    conn.stats.bytes_lost += ledger.mark_lost(ledger.snd_una, ledger.snd_nxt)
+    ledger.assumed_left = 0
+    first = sender.rtt.backoff == 0
+    sender.rtt.on_timeout()
+    sender.detector.restart(ledger.snd_nxt)
+    sender.recover = ledger.snd_nxt
+    sender.in_recovery = False
+    if conn.state in SYNCHRONIZED:
+        sender.cc.on_timeout(now_s, prior_in_flight, first=first)
+
+
+def _on_persist(conn: Connection, now_s: float) -> None:
+    """Probe a closed window, for as long as the peer answers (RFC 9293 §3.8.6.1, MUST-36, 37).
+
+    The probe is an empty segment one below SND.UNA, as Linux sends it: it obliges the peer to
+    answer with its window and, unlike a byte of data, needs no retransmission of its own.
+    """
+    sender = conn.sender
+    if sender.outstanding or not sender.has_new or sender.usable_window() >= sender.mss:
+        acks.rearm(conn, now_s, restart=False)
+        return
+    usable = sender.usable_window()
+    if usable > 0 and sender.unsent > 0:
+        # The override time-out of silly-window avoidance: send what fits (§3.8.6.2.1, case 4).
+        sender.override = True
+        return
+    sender.persist_backoff += 1
+    conn.stats.zero_window_probes += 1
+    conn.probe_seq = sender.ledger.snd_una - 1
+    conn.timers.set(Timer.PERSIST, now_s + conn.persist_interval_s())
+
+
+def _on_delayed_ack(conn: Connection, now_s: float) -> None:
+    if conn.receiver.ack_need:
+        conn.receiver.need_ack_now()
+
+
+def _on_keepalive(conn: Connection, now_s: float) -> None:
+    """RFC 9293 §3.8.4: probe after silence; only several unanswered probes mean anything."""
+    config, receiver = conn.config, conn.receiver
+    if config.keepalive is None:
+        return
+    quiet_until_s = receiver.last_received_s + config.keepalive
+    if now_s < quiet_until_s or conn.sender.outstanding:
+        # Unacknowledged data keeps the connection under watch already.
+        conn.keepalive_sent = 0
+        conn.timers.set(Timer.KEEPALIVE, max(quiet_until_s, now_s + config.keepalive_interval))
+        return
+    if conn.keepalive_sent >= config.keepalive_probes:
+        conn.abort(now_s, Reason.KEEPALIVE_TIMEOUT)
+        return
+    conn.keepalive_sent += 1
+    conn.stats.keepalive_probes += 1
+    conn.probe_seq = conn.sender.ledger.snd_una - 1
+    conn.timers.set(Timer.KEEPALIVE, now_s + config.keepalive_interval)
+
+
+def _on_give_up(conn: Connection, now_s: float) -> None:
+    """R2, the user timeout, or a peer that stopped answering zero-window probes."""
+    if conn.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        conn.fail(Reason.CONNECT_TIMEOUT)
+    elif conn.config.user_timeout is not None:
+        conn.abort(now_s, Reason.USER_TIMEOUT)
+    else:
+        conn.abort(now_s, Reason.RETRANSMISSION_TIMEOUT)
+
+
+def _on_orphan(conn: Connection, now_s: float) -> None:
+    """FIN-WAIT-2 of a closed connection: the peer may be gone for good."""
+    conn.note_finished()
+    conn.abort(now_s)
+
+
+def _on_linger(conn: Connection, now_s: float) -> None:
+    """All data is delivered; the FIN goes on being repeated without the application."""
+    conn.note_finished()
+
+
+_HANDLERS = {
+    Timer.RETRANSMIT: _on_retransmit,
+    Timer.PERSIST: _on_persist,
+    Timer.DELAYED_ACK: _on_delayed_ack,
+    Timer.KEEPALIVE: _on_keepalive,
+    Timer.GIVE_UP: _on_give_up,
+    Timer.ORPHAN: _on_orphan,
+    Timer.LINGER: _on_linger,
+}

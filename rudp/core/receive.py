@@ -1,0 +1,298 @@
+"""The receiving half of a connection: PAWS, the window, reassembly, when to acknowledge."""
+
+from __future__ import annotations
+
+import enum
+
+from rudp.buffers.chunks import ChunkRun
+from rudp.buffers.reassembly import Reassembly
+from rudp.config import Config
+from rudp.core.stats import ConnectionStats
+from rudp.wire.seq import from_wire, to_wire
+
+SACK_BLOCKS = 8
+"""Blocks reported at most. TCP has room for three or four; more make lost ACKs matter less."""
+
+_PAWS_SLACK_US = 500_000
+_PAWS_VALID_S = 1_700.0
+_ACK_EVERY = 2
+"""RFC 9293 §3.8.6.3: an ACK for at least every second full-sized segment (SHLD-18)."""
+
+
+class AckNeed(enum.IntEnum):
+    """How urgently the peer is to be acknowledged."""
+
+    NONE = 0
+    DELAYED = 1
+    NOW = 2
+
+
+class Receiver:
+    """RCV.* of RFC 9293 §3.3.1 and what belongs to it.
+
+    Args:
+        config: Bounds of the receive buffer and its holes.
+        stats: The connection's counters.
+    """
+
+    __slots__ = (
+        "_limit",
+        "_reassembly",
+        "_stats",
+        "ack_need",
+        "fin_at",
+        "fin_received",
+        "inbox",
+        "irs",
+        "last_ack_sent",
+        "last_received_s",
+        "peer_mss",
+        "rcv_adv",
+        "rcv_nxt",
+        "sack_permitted",
+        "scale",
+        "ts_recent",
+        "ts_recent_s",
+        "unacked_bytes",
+        "unacked_segments",
+    )
+
+    def __init__(self, config: Config, stats: ConnectionStats) -> None:
+        self._limit = config.receive_buffer
+        self._reassembly = Reassembly(config.max_holes)
+        self._stats = stats
+        self.inbox = ChunkRun()
+        """Data in order that the application has not taken."""
+        self.irs = 0
+        self.rcv_nxt = 0
+        self.rcv_adv = 0
+        """The highest right edge of the window that was announced."""
+        self.fin_at: int | None = None
+        """SEQ of the peer's FIN, once known."""
+        self.fin_received = False
+        self.peer_mss = 0
+        self.scale = window_scale(config.receive_buffer)
+        self.sack_permitted = False
+        self.ts_recent = 0
+        self.ts_recent_s = 0.0
+        self.last_ack_sent = 0
+        self.last_received_s = 0.0
+        self.ack_need = AckNeed.NONE
+        self.unacked_segments = 0
+        self.unacked_bytes = 0
+
+    def start(self, irs: int, tsval: int, mss: int, now_s: float) -> None:
+        """The peer's SYN arrived (RFC 9293 §3.10.7)."""
+        self.irs = irs
+        self.rcv_nxt = self.rcv_adv = self.last_ack_sent = irs + 1
+        self.rcv_adv += min(self._limit, 0xFFFF)
+        self.ts_recent = tsval
+        self.ts_recent_s = self.last_received_s = now_s
+        self.peer_mss = mss
+
+    # -- acceptability ---------------------------------------------------------------------
+
+    def is_old(self, tsval: int, now_s: float) -> bool:
+        """PAWS: the segment comes from an earlier turn of the sequence space (RFC 7323 §5).
+
+        The clock ticks in microseconds, a thousand times finer than RFC 7323 has in mind, so
+        that a reordered segment would look old. Half a second of slack keeps those, and still
+        is far less than 2^32 bytes take to send. TS.Recent is worthless once half a turn of
+        the timestamp clock may have passed (§5.5).
+        """
+        age_us = (self.ts_recent - tsval) & 0xFFFF_FFFF
+        return _PAWS_SLACK_US < age_us < 0x8000_0000 and now_s - self.ts_recent_s < _PAWS_VALID_S
+
+    def is_acceptable(self, seq: int, length: int) -> bool:
+        """The four cases of RFC 9293 §3.4 (table 6), with the edge that was announced."""
+        if length == 0:
+            return self.rcv_nxt <= seq < self.rcv_adv or seq == self.rcv_nxt
+        return seq < self.rcv_adv and seq + length > self.rcv_nxt
+
+    def note_timestamp(self, seq: int, tsval: int, now_s: float) -> None:
+        """Update TS.Recent from a segment that begins at or before Last.ACK.sent (§4.3)."""
+        if seq <= self.last_ack_sent and (tsval - self.ts_recent) & 0xFFFF_FFFF < 0x8000_0000:
+            self.ts_recent = tsval
+            self.ts_recent_s = now_s
+
+    # -- data ------------------------------------------------------------------------------
+
+    def accept(self, seq: int, payload: bytes, segments: int, *, fin: bool) -> None:
+        """Take the payload of an acceptable segment, and its FIN."""
+        length = len(payload)
+        if seq == self.rcv_nxt and not self._reassembly and self.fin_at is None:
+            room = self.rcv_adv - seq
+            if length > room:
+                payload, length, fin = payload[:room], room, False
+                self._stats.window_drops += 1
+            if length:
+                self._deliver(payload)
+            self._need_ack(length, segments)
+        else:
+            fin = self._accept_carefully(seq, payload, fin=fin)
+        if fin and self.fin_at is None and self._is_end(seq + length):
+            self.fin_at = seq + length
+        if self.fin_at == self.rcv_nxt and not self.fin_received:
+            self.rcv_nxt += 1
+            self.fin_received = True
+            self.ack_need = AckNeed.NOW
+
+    def take(self) -> list[bytes]:
+        """The application reads all there is, chunk by chunk; opens the window."""
+        chunks = self.inbox.take()
+        self._after_read()
+        return chunks
+
+    def take_some(self, most: int) -> bytes:
+        """The application reads at most `most` bytes of what there is; opens the window."""
+        chunk = self.inbox.take_first(most)
+        self._after_read()
+        return chunk
+
+    def discard(self) -> None:
+        """Nobody will read any more: free what is held."""
+        self.inbox.take()
+        self._reassembly.clear()
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether data is missing before data that is here."""
+        return len(self._reassembly) > 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held, in order and out of order."""
+        return self.inbox.size + self._reassembly.size
+
+    @property
+    def held_chunks(self) -> int:
+        """Chunks held: what the bytes cost beyond themselves."""
+        return self.inbox.overhead() + self._reassembly.overhead()
+
+    def sack_blocks(self) -> tuple[tuple[int, int], ...]:
+        """SACK blocks as they travel, the one that changed last first (RFC 2018 §4)."""
+        if not self.sack_permitted or not self._reassembly:
+            return ()
+        ranges = self._reassembly.ranges(SACK_BLOCKS)
+        return tuple((to_wire(start), to_wire(end)) for start, end in ranges)
+
+    # -- window ----------------------------------------------------------------------------
+
+    def window(self) -> int:
+        """The window field to send, unscaled; moves the announced edge.
+
+        The edge never moves left (RFC 9293 SHLD-14), and only moves by a useful amount
+        (silly-window avoidance at the receiver, §3.8.6.2.2).
+        """
+        edge = self.rcv_nxt + max(0, self._limit - self.inbox.size)
+        if edge - self.rcv_adv >= min(self._limit // 2, self.peer_mss):
+            self.rcv_adv = edge
+        return self.rcv_adv - self.rcv_nxt
+
+    def need_ack_now(self) -> None:
+        """The next thing to leave has to acknowledge."""
+        self.ack_need = AckNeed.NOW
+
+    def ack_sent(self) -> None:
+        """An acknowledgement of all that was received leaves now."""
+        self.last_ack_sent = self.rcv_nxt
+        self.ack_need = AckNeed.NONE
+        self.unacked_segments = self.unacked_bytes = 0
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _deliver(self, payload: bytes) -> None:
+        self.inbox.append(payload)
+        self.rcv_nxt += len(payload)
+        self._stats.bytes_received += len(payload)
+
+    def _accept_carefully(self, seq: int, payload: bytes, *, fin: bool) -> bool:
+        """Data with holes around it, or partly old; every such segment is acknowledged at once
+        (RFC 5681 §4.2). Returns whether the FIN behind it still counts."""
+        self.ack_need = AckNeed.NOW
+        end = seq + len(payload)
+        if seq < self.rcv_nxt:
+            self._stats.bytes_duplicate += min(end, self.rcv_nxt) - seq
+            payload = payload[self.rcv_nxt - seq :]
+            seq = self.rcv_nxt
+        limit = self.rcv_adv if self.fin_at is None else min(self.rcv_adv, self.fin_at)
+        if end > limit:
+            self._stats.window_drops += 1
+            payload = payload[: max(0, limit - seq)]
+            fin = False
+        if not payload:
+            return fin
+        if seq == self.rcv_nxt:
+            self._fill(payload)
+            return fin
+        kept = self._reassembly.insert(seq, payload)
+        self._reassembly.touch(seq)
+        if not kept:
+            self._stats.hole_drops += 1
+        return fin and kept
+
+    def _fill(self, payload: bytes) -> None:
+        """`payload` starts at the next expected byte: take it and the runs that it reaches."""
+        while payload:
+            first = self._reassembly.first()
+            if first is None or first >= self.rcv_nxt + len(payload):
+                self._deliver(payload)
+                payload = b""
+            else:
+                taken = first - self.rcv_nxt
+                if taken:
+                    self._deliver(payload[:taken])
+                run = self._take_run()
+                self._stats.bytes_duplicate += min(run, len(payload) - taken)
+                payload = payload[taken + run :]
+        self._take_run()
+
+    def _take_run(self) -> int:
+        run = self._reassembly.pop(self.rcv_nxt)
+        if run is None:
+            return 0
+        size = run.size
+        self.rcv_nxt += size
+        self._stats.bytes_received += size
+        self.inbox.extend(run)
+        return size
+
+    def _is_end(self, seq: int) -> bool:
+        """A FIN is believed where no data beyond it has been taken."""
+        return seq >= self.rcv_nxt and seq >= self._reassembly.end()
+
+    def _need_ack(self, length: int, segments: int) -> None:
+        self.unacked_segments += segments
+        self.unacked_bytes += length
+        if self.ack_need is AckNeed.NOW:
+            return
+        if (
+            self.unacked_segments >= _ACK_EVERY
+            and self.unacked_bytes > (_ACK_EVERY - 1) * self.peer_mss
+        ):
+            self.ack_need = AckNeed.NOW
+        else:
+            self.ack_need = AckNeed.DELAYED
+
+    def _after_read(self) -> None:
+        """Tell the peer of a window that has become worth telling (§3.8.6.2.2)."""
+        edge = self.rcv_nxt + self._limit - self.inbox.size
+        if self.fin_received:
+            return
+        left = self.rcv_adv - self.rcv_nxt
+        worth = min(self._limit // 2, max(2 * self.peer_mss, left))
+        if edge - self.rcv_adv >= worth and left < self._limit // 2:
+            self.ack_need = AckNeed.NOW
+
+
+def window_scale(limit: int) -> int:
+    """The smallest shift that lets 16 bits announce `limit` bytes, at most 14 (RFC 7323 §2.2)."""
+    shift = 0
+    while shift < 14 and limit >> shift > 0xFFFF:
+        shift += 1
+    return shift
+
+
+def widen(receiver: Receiver, seq: int) -> int:
+    """The unbounded number of a SEQ that travelled."""
+    return from_wire(seq, receiver.rcv_nxt)

@@ -1,0 +1,77 @@
+"""A connection's timers: an enum and a table of deadlines."""
+
+from __future__ import annotations
+
+import enum
+import math
+
+
+class Timer(enum.IntEnum):
+    """What a deadline is for."""
+
+    RETRANSMIT = 0
+    """RFC 6298; SYN and FIN included."""
+    PERSIST = 1
+    """Zero-window probes (RFC 9293 §3.8.6.1)."""
+    DELAYED_ACK = 2
+    """RFC 9293 §3.8.6.3."""
+    KEEPALIVE = 3
+    """RFC 9293 §3.8.4."""
+    GIVE_UP = 4
+    """The last moment that unacknowledged data is waited for (R2, user timeout)."""
+    ORPHAN = 5
+    """FIN-WAIT-2 without an application."""
+    LINGER = 6
+    """Only our FIN is unacknowledged: the latest moment that the application is told so."""
+
+
+NEVER = math.inf
+
+
+class Timers:
+    """Deadlines in seconds of the caller's clock; `NEVER` where a timer is stopped.
+
+    Moving a deadline is one store. Nothing is armed here: whoever owns the clock asks for the
+    earliest deadline.
+    """
+
+    __slots__ = ("_deadlines", "next_s")
+
+    def __init__(self) -> None:
+        self._deadlines = [NEVER] * len(Timer)
+        self.next_s = NEVER
+        """No deadline lies before this one; after a timer was stopped or put off there may be
+        none at it either, and the wake-up finds nothing due."""
+
+    def __getitem__(self, timer: Timer) -> float:
+        return self._deadlines[timer]
+
+    def set(self, timer: Timer, deadline_s: float) -> None:
+        """Let `timer` expire at `deadline_s`, whatever it was set to before."""
+        self._deadlines[timer] = deadline_s
+        if deadline_s < self.next_s:
+            self.next_s = deadline_s
+
+    def stop(self, timer: Timer) -> None:
+        """Stop `timer`."""
+        self._deadlines[timer] = NEVER
+
+    def stop_all(self) -> None:
+        """Stop every timer."""
+        self._deadlines = [NEVER] * len(Timer)
+        self.next_s = NEVER
+
+    def is_set(self, timer: Timer) -> bool:
+        """Whether `timer` is running."""
+        return self._deadlines[timer] != NEVER
+
+    def expired(self, now_s: float) -> list[Timer]:
+        """Stop and return the timers that are due, earliest deadline first."""
+        deadlines = self._deadlines
+        due = [timer for timer in Timer if deadlines[timer] <= now_s]
+        if len(due) > 1:
+            due.sort(key=deadlines.__getitem__)
+        for timer in due:
+            deadlines[timer] = NEVER
+        self.next_s = min(deadlines)
+        return due

@@ -1,0 +1,1 @@
+"""Loss recovery: round-trip times, what is in flight, what is lost. Knows no congestion control."""

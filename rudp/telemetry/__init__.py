@@ -1,0 +1,1 @@
+"""Watching connections: the observer interface, and structlog events behind it."""

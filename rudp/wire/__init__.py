@@ -1,0 +1,1 @@
+"""Bytes and their meaning: sequence numbers, segments, trains of segments, options."""

@@ -1,0 +1,136 @@
+"""Header options: kinds, their parsed form, the codec (RFC 9293 §3.1, docs/protocol.md)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+END, NOP = 0, 1
+MSS, WINDOW_SCALE, SACK_PERMITTED, SACK, USER_TIMEOUT = 2, 3, 4, 5, 28
+VERSION, CONNECTION_ID, COOKIE, UNKNOWN_ID = 128, 129, 130, 131
+PATH_CHALLENGE, PATH_RESPONSE, PADDING, ECN_COUNTS = 132, 133, 134, 135
+
+WIRE_VERSION = 1
+MAX_SACK_BLOCKS = 31
+"""What the one-byte length of an option can carry; senders stay far below."""
+
+_U32_PAIR = struct.Struct(">II")
+
+
+class Options(NamedTuple):
+    """The options of a segment; None (or False) where one is absent.
+
+    SACK blocks are pairs of 32-bit sequence numbers as they travel, left edge and right edge
+    (RFC 2018 §3).
+    """
+
+    mss: int | None = None
+    window_scale: int | None = None
+    sack_permitted: bool = False
+    sack: tuple[tuple[int, int], ...] = ()
+    version: int | None = None
+    connection_id: int | None = None
+    cookie: bytes | None = None
+    unknown_id: int | None = None
+    path_challenge: bytes | None = None
+    path_response: bytes | None = None
+
+
+NONE = Options()
+
+
+def _unsigned(length: int) -> Callable[[bytes], int | None]:
+    return lambda value: int.from_bytes(value, "big") if len(value) == length else None
+
+
+def _opaque(low: int, high: int) -> Callable[[bytes], bytes | None]:
+    return lambda value: value if low <= len(value) <= high else None
+
+
+def _sack_blocks(value: bytes) -> tuple[tuple[int, int], ...] | None:
+    if not value or len(value) % 8:
+        return None
+    return tuple(_U32_PAIR.iter_unpack(value))
+
+
+# Kind -> (field, parser); a parser answers None for a length that the option cannot have.
+_PARSERS: dict[int, tuple[str, Callable[[bytes], object]]] = {
+    MSS: ("mss", _unsigned(2)),
+    WINDOW_SCALE: ("window_scale", _unsigned(1)),
+    SACK_PERMITTED: ("sack_permitted", lambda value: True if not value else None),
+    SACK: ("sack", _sack_blocks),
+    VERSION: ("version", _unsigned(1)),
+    CONNECTION_ID: ("connection_id", _unsigned(4)),
+    COOKIE: ("cookie", _opaque(1, 64)),
+    UNKNOWN_ID: ("unknown_id", _unsigned(4)),
+    PATH_CHALLENGE: ("path_challenge", _opaque(8, 8)),
+    PATH_RESPONSE: ("path_response", _opaque(8, 8)),
+}
+
+
+def parse(block: bytes) -> Options | None:
+    """Parse the options between header and payload; None if they are malformed.
+
+    An option of unknown kind is skipped (RFC 9293 MUST-6). A length that runs over the block,
+    or is not one that a known kind can have, condemns the segment (MUST-7), and so does a known
+    kind that comes twice: no honest sender repeats one.
+    """
+    fields: dict[str, object] = {}
+    at, end = 0, len(block)
+    while at < end:
+        kind = block[at]
+        if kind == NOP:
+            at += 1
+            continue
+        if kind == END:
+            break
+        if at + 1 >= end:
+            return None
+        length = block[at + 1]
+        if length < 2 or at + length > end:
+            return None
+        known = _PARSERS.get(kind)
+        if known is not None:
+            name, parser = known
+            value = parser(block[at + 2 : at + length])
+            if value is None or name in fields:
+                return None
+            fields[name] = value
+        at += length
+    return Options(**fields) if fields else NONE  # type: ignore[arg-type]
+
+
+def encode(options: Options) -> bytes:
+    """The options' bytes, padded to a multiple of four with END (RFC 9293 §3.1)."""
+    parts: list[bytes] = []
+    if options.mss is not None:
+        parts.append(struct.pack(">BBH", MSS, 4, options.mss))
+    if options.window_scale is not None:
+        parts.append(bytes((WINDOW_SCALE, 3, options.window_scale)))
+    if options.sack_permitted:
+        parts.append(bytes((SACK_PERMITTED, 2)))
+    if options.version is not None:
+        parts.append(bytes((VERSION, 3, options.version)))
+    if options.connection_id is not None:
+        parts.append(struct.pack(">BBI", CONNECTION_ID, 6, options.connection_id))
+    if options.cookie is not None:
+        parts.append(bytes((COOKIE, 2 + len(options.cookie))) + options.cookie)
+    if options.unknown_id is not None:
+        parts.append(struct.pack(">BBI", UNKNOWN_ID, 6, options.unknown_id))
+    if options.path_challenge is not None:
+        parts.append(bytes((PATH_CHALLENGE, 10)) + options.path_challenge)
+    if options.path_response is not None:
+        parts.append(bytes((PATH_RESPONSE, 10)) + options.path_response)
+    if options.sack:
+        parts.append(encode_sack(options.sack))
+    block = b"".join(parts)
+    return block + bytes(-len(block) % 4)
+
+
+def encode_sack(blocks: tuple[tuple[int, int], ...]) -> bytes:
+    """A SACK option (RFC 2018 §3) without padding; `blocks` as they travel, most recent first."""
+    pack = _U32_PAIR.pack
+    return bytes((SACK, 2 + 8 * len(blocks))) + b"".join(
+        [pack(left, right) for left, right in blocks]
+    )

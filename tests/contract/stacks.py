@@ -1,0 +1,115 @@
+"""The two transports under test behind one face, and the event loops they are tested on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+import rudp
+
+LOOP_FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+LOOPBACK = "127.0.0.1"
+# TEST-NET-1 (RFC 5737): never the address of a local interface.
+FOREIGN_HOST = "192.0.2.1"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One way to have connections: asyncio's four functions, and what the tests must know of it."""
+
+    name: str
+    open_connection: Callable[..., Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+    start_server: Callable[..., Awaitable[asyncio.Server]]
+    create_connection: Callable[..., Awaitable[tuple[asyncio.Transport, asyncio.BaseProtocol]]]
+    create_server: Callable[..., Awaitable[asyncio.Server]]
+    socket_type: socket.SocketKind
+    foreign_socket_type: socket.SocketKind
+    # asyncio's TCP abort() closes the socket: with nothing unread the kernel sends a FIN then.
+    abort_resets: bool
+
+    def __str__(self) -> str:
+        return self.name
+
+    def reset(self, transport: asyncio.BaseTransport) -> None:
+        """Abort so that the peer gets a reset, which kernel TCP sends only without lingering."""
+        if not self.abort_resets:
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()  # type: ignore[attr-defined]
+
+    def bound_socket(self, host: str = LOOPBACK) -> socket.socket:
+        """Return a socket of this stack's type, bound to a free port."""
+        sock = socket.socket(socket.AF_INET, self.socket_type)
+        sock.bind((host, 0))
+        return sock
+
+    def connected_socket(self, address: tuple[str, int]) -> socket.socket:
+        """Return a socket of this stack's type, connected to `address`."""
+        sock = socket.socket(socket.AF_INET, self.socket_type)
+        sock.connect(address)
+        return sock
+
+    def unused_port(self) -> int:
+        """Return a port on which nothing listens."""
+        with self.bound_socket() as sock:
+            return int(sock.getsockname()[1])
+
+    @contextlib.contextmanager
+    def silent_address(self) -> Iterator[tuple[str, int]]:
+        """Yield an address that neither accepts nor refuses, so that connecting to it waits.
+
+        A bound UDP socket is silent by itself. A TCP listener with a full queue drops a SYN.
+        """
+        with contextlib.ExitStack() as sockets:
+            sock = sockets.enter_context(self.bound_socket())
+            if self.socket_type == socket.SOCK_STREAM:
+                sock.listen(0)
+                for _ in range(4):
+                    filler = sockets.enter_context(socket.socket())
+                    filler.setblocking(False)
+                    filler.connect_ex(sock.getsockname())
+            yield sock.getsockname()
+
+
+async def _tcp_create_connection(*args: Any, **kwargs: Any) -> Any:
+    return await asyncio.get_running_loop().create_connection(*args, **kwargs)
+
+
+async def _tcp_create_server(*args: Any, **kwargs: Any) -> Any:
+    return await asyncio.get_running_loop().create_server(*args, **kwargs)
+
+
+TCP = Stack(
+    name="tcp",
+    open_connection=asyncio.open_connection,
+    start_server=asyncio.start_server,
+    create_connection=_tcp_create_connection,
+    create_server=_tcp_create_server,
+    socket_type=socket.SOCK_STREAM,
+    foreign_socket_type=socket.SOCK_DGRAM,
+    abort_resets=False,
+)
+STACKS = [TCP]
+if hasattr(rudp, "open_connection"):
+    STACKS.append(
+        Stack(
+            name="rudp",
+            open_connection=rudp.open_connection,
+            start_server=rudp.start_server,
+            create_connection=rudp.create_connection,
+            create_server=rudp.create_server,
+            socket_type=socket.SOCK_DGRAM,
+            foreign_socket_type=socket.SOCK_STREAM,
+            abort_resets=True,
+        )
+    )

@@ -1,0 +1,225 @@
+"""A protocol that raises: its own connection ends, the loop hears of it, nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from .stacks import LOOPBACK, Stack
+from .support import (
+    BufferedRecorder,
+    ConnectProtocols,
+    Echo,
+    Recorder,
+    address_of,
+    end_server,
+    loop_passes,
+)
+
+LoopErrors = list[dict[str, Any]]
+
+
+class Boom(Exception):
+    """What the protocols below raise."""
+
+
+def take_boom(loop_errors: LoopErrors) -> dict[str, Any]:
+    """Take out the one context that was reported, and check that it carries the exception."""
+    (context,) = loop_errors
+    loop_errors.clear()
+    assert isinstance(context["exception"], Boom)
+    assert context["message"]
+    return context
+
+
+class RaisesOnData(Recorder):
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        raise Boom
+
+
+class RaisesOnEof(Recorder):
+    def eof_received(self) -> None:
+        super().eof_received()
+        raise Boom
+
+
+class RaisesOnGetBuffer(BufferedRecorder):
+    def get_buffer(self, sizehint: int) -> bytearray:
+        raise Boom
+
+
+class RaisesOnBufferUpdated(BufferedRecorder):
+    def buffer_updated(self, nbytes: int) -> None:
+        raise Boom
+
+
+@pytest.mark.parametrize(
+    "factory", [RaisesOnData, RaisesOnEof, RaisesOnGetBuffer, RaisesOnBufferUpdated]
+)
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_an_exception_in_a_callback_ends_the_connection_with_it(
+    connect_protocols: ConnectProtocols, loop_errors: LoopErrors, factory: type, side: str
+) -> None:
+    if side == "server":
+        healthy, raising = await connect_protocols(Recorder, factory)
+    else:
+        raising, healthy = await connect_protocols(factory, Recorder)
+    healthy.transport.write(b"x")
+    if factory is RaisesOnEof:
+        healthy.transport.write_eof()
+    assert isinstance(await raising.lost, Boom)
+    await healthy.lost
+    context = take_boom(loop_errors)
+    assert context["transport"] is raising.transport
+    assert context["protocol"] is raising
+
+
+async def test_a_buffered_protocol_offering_an_empty_buffer_is_an_error(
+    connect_protocols: ConnectProtocols, loop_errors: LoopErrors
+) -> None:
+    """Stock asyncio raises RuntimeError for it; uvloop ends the connection by another exception."""
+    client, server = await connect_protocols(Recorder, lambda: BufferedRecorder(0))
+    client.transport.write(b"x")
+    assert isinstance(await server.lost, Exception)
+    assert len(loop_errors) == 1
+    loop_errors.clear()
+
+
+async def test_an_exception_in_connection_made_is_reported(
+    connect_protocols: ConnectProtocols, loop_errors: LoopErrors
+) -> None:
+    """Neither loop closes the connection for it; the peer need not notice."""
+
+    class RaisesOnMade(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            raise Boom
+
+    await connect_protocols(Recorder, RaisesOnMade)
+    await loop_passes()
+    take_boom(loop_errors)
+
+
+async def test_an_exception_in_connection_lost_is_reported(
+    connect_protocols: ConnectProtocols, loop_errors: LoopErrors
+) -> None:
+    class RaisesOnLost(Recorder):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            raise Boom
+
+    client, server = await connect_protocols(Recorder, RaisesOnLost)
+    client.transport.close()
+    await server.lost
+    await loop_passes()
+    take_boom(loop_errors)
+
+
+@pytest.mark.parametrize("callback", ["pause_writing", "resume_writing"])
+async def test_an_exception_in_flow_control_is_reported_and_the_connection_lives(
+    connect_protocols: ConnectProtocols, loop_errors: LoopErrors, callback: str
+) -> None:
+    class Raises(Recorder):
+        pass
+
+    def boom(self: Recorder) -> None:
+        self.note(callback)
+        raise Boom
+
+    setattr(Raises, callback, boom)
+    client, server = await connect_protocols(Raises, Recorder)
+    server.transport.pause_reading()
+    client.transport.write(bytes(30_000_000))
+    server.transport.resume_reading()
+    await client.until(lambda: callback in client.calls)
+    await server.until(lambda: len(server.received) == 30_000_000)
+    take_boom(loop_errors)
+    assert not client.transport.is_closing()
+
+
+@pytest.mark.parametrize("factory", [RaisesOnData, RaisesOnEof, RaisesOnBufferUpdated])
+async def test_other_connections_of_the_server_never_notice(
+    stack: Stack, loop_errors: LoopErrors, factory: type
+) -> None:
+    factories = iter([Echo, factory, Echo])
+    server = await stack.create_server(lambda: next(factories)(), LOOPBACK, 0)
+
+    async def connect() -> Recorder:
+        return (await stack.create_connection(Recorder, *address_of(server)))[1]
+
+    before, victim = await connect(), await connect()
+    victim.transport.write(b"x")
+    victim.transport.write_eof()
+    await victim.lost
+    take_boom(loop_errors)
+    after = await connect()
+    for client in (before, after):
+        client.transport.write(b"fine")
+        await client.until(lambda client=client: client.received == b"fine")
+        client.transport.close()
+        await client.lost
+    await end_server(server)
+
+
+async def test_a_server_factory_that_raises_costs_only_that_connection(
+    stack: Stack, loop_errors: LoopErrors
+) -> None:
+    """Stock asyncio reports it in debug mode only, uvloop always."""
+    calls = 0
+
+    def build() -> Echo:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise Boom
+        return Echo()
+
+    server = await stack.create_server(build, LOOPBACK, 0)
+    _, refused = await stack.create_connection(Recorder, *address_of(server))
+    await refused.lost
+    _, client = await stack.create_connection(Recorder, *address_of(server))
+    client.transport.write(b"fine")
+    await client.until(lambda: client.received == b"fine")
+    client.transport.close()
+    await client.lost
+    await end_server(server)
+    loop_errors.clear()
+
+
+async def test_a_client_factory_that_raises_raises_from_create_connection(stack: Stack) -> None:
+    def build() -> Recorder:
+        raise Boom
+
+    server = await stack.create_server(Echo, LOOPBACK, 0)
+    with pytest.raises(Boom):
+        await stack.create_connection(build, *address_of(server))
+    await end_server(server)
+
+
+async def test_a_stream_callback_that_raises_costs_only_that_connection(
+    stack: Stack, serve: Any, loop_errors: LoopErrors
+) -> None:
+    calls = 0
+
+    async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        with_error = calls == 1
+        data = await reader.read(100)
+        writer.write(data)
+        writer.close()
+        if with_error:
+            raise Boom
+
+    server = await serve(callback)
+    for _ in range(2):
+        reader, writer = await stack.open_connection(*address_of(server))
+        writer.write(b"to and fro")
+        assert await reader.read() == b"to and fro"
+        writer.close()
+        await writer.wait_closed()
+    await loop_passes()
+    take_boom(loop_errors)

@@ -5,27 +5,36 @@ from __future__ import annotations
 import argparse
 import asyncio
 import codecs
+import json
 import os
 import random
 import signal
 import sys
 import threading
 import unicodedata
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import rudp
+from rudp.aio.relay import LossyRelay
+from rudp.sim import Link, LinkConfig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from rudp.sim.link import Link
-
 Address = tuple[str, int]
+Message = dict[str, Any]
+
+CLOSE_TIMEOUT_S = 3.0
 
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _ZERO_WIDTH_JOINER = "\u200d"  # a format character that emoji sequences need
+
+
+class Failure(OSError):
+    """What was asked for did not come about, for a reason that is worth reading."""
 
 
 def address(text: str) -> Address:
@@ -99,15 +108,15 @@ def add_link_options(parser: argparse.ArgumentParser) -> None:
     link.add_argument("--seed", type=int, metavar="N", help="repeat the decisions of a run")
 
 
-def links(args: argparse.Namespace) -> tuple[Link, Link] | None:
-    """The two directions of the link that the options describe; None for a clear one."""
-    faults = (args.loss, args.delay, args.jitter, args.reorder, args.duplicate)
-    if not any(faults):
-        return None
-    if args.reorder and not args.delay:
-        raise SystemExit("--reorder needs a --delay: what arrives at once cannot be overtaken")
-    from rudp.sim.link import Link, LinkConfig
+def impaired(args: argparse.Namespace) -> bool:
+    """Whether the options ask for a bad link at all."""
+    return any((args.loss, args.delay, args.jitter, args.reorder, args.duplicate))
 
+
+def links(args: argparse.Namespace) -> tuple[Link, Link]:
+    """The two directions of the link that the options describe: to the server, to the client."""
+    if args.reorder and not args.delay:
+        raise Failure("--reorder needs a --delay: what arrives at once cannot be overtaken")
     config = LinkConfig(
         loss=args.loss,
         delay_s=args.delay,
@@ -117,21 +126,22 @@ def links(args: argparse.Namespace) -> tuple[Link, Link] | None:
     )
     seed = random.getrandbits(32) if args.seed is None else args.seed
     print(f"link seed {seed}", file=sys.stderr, flush=True)
-    return Link(config, random.Random(seed)), Link(config, random.Random(~seed))
+    return (
+        Link(config, random.Random(f"{seed} to the server")),
+        Link(config, random.Random(f"{seed} to the client")),
+    )
 
 
 @asynccontextmanager
 async def through_link(target: Address, args: argparse.Namespace) -> AsyncIterator[Address]:
     """The address to connect to: `target` itself, or a relay with the bad link in front of it."""
-    pair = links(args)
-    if pair is None:
+    if not impaired(args):
         yield target
         return
     if args.transport != "rudp":
-        raise SystemExit("a lossy link carries UDP: use it with --transport rudp")
-    from rudp.aio.relay import LossyRelay
-
-    async with await LossyRelay.start(target, to_server=pair[0], to_client=pair[1]) as relay:
+        raise Failure("a bad link carries UDP: use it with --transport rudp")
+    to_server, to_client = links(args)
+    async with await LossyRelay.start(target, to_server=to_server, to_client=to_client) as relay:
         yield relay.address
 
 
@@ -184,6 +194,73 @@ async def until_stopped(server: asyncio.AbstractServer) -> None:
         await asyncio.get_running_loop().create_future()
     finally:
         server.close()
+
+
+async def send_message(writer: asyncio.StreamWriter, message: Message) -> None:
+    """Send one line of JSON."""
+    writer.write(json.dumps(message).encode() + b"\n")
+    await writer.drain()
+
+
+async def receive_message(reader: asyncio.StreamReader) -> Message:
+    """The next line of JSON; Failure for anything else, EOFError at the end of the stream."""
+    try:
+        line = await reader.readline()
+        message = json.loads(line) if line else None
+    except (ValueError, RecursionError):
+        raise Failure("not a line of JSON") from None
+    if not line:
+        raise EOFError("the connection ended early")
+    if not isinstance(message, dict):
+        raise Failure("not a JSON object")
+    return message
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """Close properly, but do not wait forever for a peer that has gone."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            writer.close()
+            await writer.wait_closed()
+    except TimeoutError:
+        writer.transport.abort()
+
+
+def add_counters(writer: asyncio.StreamWriter, totals: dict[str, float]) -> None:
+    """Add what rudp has counted on a connection to `totals`; the kernel's TCP tells nothing."""
+    info = writer.get_extra_info("rudp_info")
+    if info is None:
+        return
+    for name in ("bytes_sent", "bytes_retransmitted"):
+        totals[name] = totals.get(name, 0) + getattr(info, name)
+    totals["connections"] = totals.get("connections", 0) + 1
+    totals["srtt_sum_s"] = totals.get("srtt_sum_s", 0) + (info.srtt_s or 0)
+
+
+def progress_bar(name: str, size: int) -> AbstractContextManager[Callable[[int], None]]:
+    """A progress bar in bytes on standard error; none without rich, or without a terminal."""
+    try:
+        from rich import progress
+        from rich.console import Console
+    except ImportError:
+        return nullcontext(lambda done: None)
+
+    @contextmanager
+    def bar() -> Iterator[Callable[[int], None]]:
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+        )
+        console = Console(stderr=True)
+        with progress.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+            task = shown.add_task(name, total=size)
+            yield lambda done: shown.update(task, completed=done)
+            shown.update(task, completed=size)
+
+    return bar()
 
 
 def reason(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from _common import (
     add_link_options,
     add_transport_option,
     address,
+    close,
     network,
     printable,
     run,
@@ -27,7 +28,6 @@ from _common import (
 )
 
 KEEPALIVE_S = 4.0
-CLOSE_TIMEOUT_S = 3.0
 
 
 async def main(args: argparse.Namespace) -> int:
@@ -48,7 +48,7 @@ async def main(args: argparse.Namespace) -> int:
                 return 1
             print("* " + answer.removeprefix("+OK "), flush=True)
             await converse(reader, writer)
-            await leave(writer)
+            await close(writer)
         finally:
             writer.close()
     return 0
@@ -76,16 +76,6 @@ async def send_input(writer: asyncio.StreamWriter) -> None:
         writer.write_eof()
     except OSError:
         return
-
-
-async def leave(writer: asyncio.StreamWriter) -> None:
-    """Close properly, but do not wait forever for a server that has gone."""
-    try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            writer.close()
-            await writer.wait_closed()
-    except TimeoutError:
-        writer.transport.abort()
 
 
 async def read_line(reader: asyncio.StreamReader) -> str | None:

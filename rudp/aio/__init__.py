@@ -1,0 +1,1 @@
+"""The asyncio shell: sockets, endpoints, transports, servers, streams."""

@@ -15,7 +15,7 @@ from rudp.core import arrivals, expiry, transmit
 from rudp.core.receive import Receiver
 from rudp.core.sender import Sender
 from rudp.core.states import CAN_SEND, Event, State, next_state
-from rudp.core.stats import ConnectionStats
+from rudp.core.stats import ConnectionInfo, ConnectionStats
 from rudp.core.timers import NEVER, Timer, Timers
 from rudp.errors import LocalProtocolError, Reason
 from rudp.telemetry.observer import Observer
@@ -198,7 +198,11 @@ class Connection:
             self.stats.segments_sent += 1
             datagram = encode(segment)
             return Train([datagram], len(datagram), 1)
-        return transmit.poll(self, now_s)
+        train = transmit.poll(self, now_s)
+        if train is not None and self.observer is not None:
+            size = sum(map(len, train.buffers))
+            self.observer.train_sent(bytes(train.buffers[0]), train.segments, size, now_s)
+        return train
 
     def on_timer(self, now_s: float) -> None:
         """Handle whatever is due."""
@@ -317,6 +321,38 @@ class Connection:
         )
         self._gone(Event.TIME_WAIT_OVER)
         return remembered
+
+    def info(self, now_s: float) -> ConnectionInfo:
+        """The connection as of now, for people and metrics."""
+        sender, receiver, stats = self.sender, self.receiver, self.stats
+        rtt, ssthresh = sender.rtt, sender.cc.ssthresh
+        return ConnectionInfo(
+            state=self.state.name,
+            congestion=sender.cc.name,
+            mss=sender.mss,
+            srtt_s=rtt.srtt_s,
+            rttvar_s=rtt.var_s,
+            min_rtt_s=rtt.min_s if rtt.srtt_s is not None else None,
+            rto_s=rtt.rto_s,
+            cwnd=sender.cc.cwnd,
+            ssthresh=int(ssthresh) if ssthresh != NEVER else None,
+            in_flight=sender.ledger.in_flight,
+            unacked=sender.outstanding,
+            unsent=max(0, sender.unsent),
+            snd_wnd=sender.snd_wnd,
+            rcv_wnd=receiver.rcv_adv - receiver.rcv_nxt,
+            unread=receiver.inbox.size,
+            age_s=now_s - self.opened_s,
+            bytes_sent=stats.bytes_sent,
+            bytes_received=stats.bytes_received,
+            bytes_acked=stats.bytes_acked,
+            bytes_retransmitted=stats.bytes_retransmitted,
+            bytes_lost=stats.bytes_lost,
+            segments_sent=stats.segments_sent,
+            segments_received=stats.segments_received,
+            timeouts=stats.timeouts,
+            fast_recoveries=stats.fast_recoveries,
+        )
 
     @property
     def next_s(self) -> float:

@@ -30,6 +30,47 @@ class ConnectionStats:
     keepalive_probes: int = 0
 
 
+@dataclass(slots=True, frozen=True)
+class ConnectionInfo:
+    """A connection at one moment, in the manner of Linux' TCP_INFO. Seconds and bytes.
+
+    `srtt_s` and `min_rtt_s` are None before the first measurement, `ssthresh` is None while it
+    has not been set, `in_flight` is RFC 6675's pipe.
+    """
+
+    state: str
+    congestion: str
+    mss: int
+    srtt_s: float | None
+    rttvar_s: float
+    min_rtt_s: float | None
+    rto_s: float
+    cwnd: int
+    ssthresh: int | None
+    in_flight: int
+    unacked: int
+    unsent: int
+    snd_wnd: int
+    rcv_wnd: int
+    unread: int
+    age_s: float
+    bytes_sent: int
+    bytes_received: int
+    bytes_acked: int
+    bytes_retransmitted: int
+    bytes_lost: int
+    segments_sent: int
+    segments_received: int
+    timeouts: int
+    fast_recoveries: int
+
+    @property
+    def retransmitted_share(self) -> float:
+        """Retransmitted bytes as a share of all bytes sent."""
+        total = self.bytes_sent + self.bytes_retransmitted
+        return self.bytes_retransmitted / total if total else 0.0
+
+
 @dataclass(slots=True)
 class EndpointStats:
     """What one endpoint has seen."""

@@ -79,9 +79,9 @@ class Ledger:
         "first_sent_s",
         "lost",
         "lost_total",
-        "snd_nxt",
         "retransmitted_total",
         "sacked",
+        "snd_nxt",
         "snd_una",
     )
 
@@ -142,7 +142,7 @@ class Ledger:
         self.app_limited_until = self.delivered + self.in_flight + 1
 
     def acknowledge(self, una: int, blocks: Iterable[tuple[int, int]], now_s: float) -> Delivery:
-        """Take in a cumulative acknowledgement and SACK blocks, which must lie in (una, snd_nxt]."""
+        """Take in a cumulative acknowledgement and SACK blocks of (una, snd_nxt]."""
         newest: Entry | None = None
         before = self.delivered
         newly_sacked = False

@@ -18,7 +18,7 @@ __all__ = ["Link", "LinkConfig", "LinkStats"]
 # A reordered datagram overtakes its neighbours by skipping this share of the delay.
 _REORDER_SHARE = 0.75
 
-# The queue is known by the time it takes, in floating point: a datagram that fits exactly shall fit.
+# The queue's length is known as a time, in floating point; a datagram that fits exactly shall fit.
 _ROUNDING_BYTES = 0.5
 
 

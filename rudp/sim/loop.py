@@ -202,6 +202,17 @@ class SimLoop(asyncio.BaseEventLoop):
         pending = [task for task in list(self._tasks) if not task.done()]
         return sorted(pending, key=self._tasks.__getitem__)
 
+    def report_failed_tasks(self) -> None:
+        """Give the exceptions that no code has looked at to the exception handler, oldest first.
+
+        asyncio does so when a task is collected as garbage, which is late, and in no order.
+        """
+        for task in sorted(self._tasks, key=self._tasks.__getitem__):
+            if task.done() and not task.cancelled() and getattr(task, "_log_traceback", False):
+                message = "task exception was never retrieved"
+                context = {"message": message, "exception": task.exception(), "task": task}
+                self.call_exception_handler(context)
+
     def _list_tasks(self) -> str:
         lines = [f"\n  {task.get_name()}: {_whereabouts(task)}" for task in self.pending_tasks()]
         return f"; {len(lines)} pending task(s):" + "".join(lines) if lines else ""
@@ -226,6 +237,14 @@ class SimLoop(asyncio.BaseEventLoop):
     def run_in_executor(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]
         """Raise NotImplementedError: what a thread does is neither virtual nor repeatable."""
         raise NotImplementedError("a SimLoop has no threads: a run must depend on its seed alone")
+
+    async def create_connection(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise NotImplementedError: use `rudp.open_connection` or `create_datagram_endpoint`."""
+        raise NotImplementedError("the simulated network carries UDP only: open it with rudp")
+
+    async def create_server(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raise NotImplementedError: use `rudp.start_server` or `create_datagram_endpoint`."""
+        raise NotImplementedError("the simulated network carries UDP only: serve with rudp")
 
     def _write_to_self(self) -> None:
         """Nothing to wake: the loop never blocks."""

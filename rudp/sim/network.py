@@ -251,9 +251,10 @@ class Network(HostDirectory):
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be within 0 ... 65535, got {port!r}")
         ip = canonical(ip)
+        current = self.current_host
         owner = self._by_address.get(ip)
         if ip in WILDCARDS or is_loopback(ip):
-            owner = self.current_host if host is None else self.get_host(host)
+            owner = current if host is None else self.get_host(host)
         if owner is None:
             raise os_error(errno.EADDRNOTAVAIL)
         port = port or owner.free_port(ip)

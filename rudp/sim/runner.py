@@ -52,7 +52,7 @@ def run(
         network: The network it runs on; its hosts and links are kept, its time begins at zero.
         seed: Without a network: that of the network made for it, on which all links are perfect.
             None picks one.
-        debug: asyncio's debug mode.
+        debug: Turns on asyncio's debug mode, as its environment variable does.
         check_leaks: Whether a timer, a socket or a task that is left after all that is an error.
         check_errors: Whether an exception that nobody handled (in a callback, a protocol or a task
             that nobody awaited) is an error, where asyncio only logs it. A program that sets an
@@ -74,13 +74,14 @@ def run(
     """
     if not asyncio.iscoroutine(main):
         raise TypeError(f"main must be a coroutine, not {type(main).__name__}")
-    if network is None:
-        network = Network(random_seed() if seed is None else seed)
-    elif seed is not None:
+    try:
+        network = _choose_network(network, seed)
+        loop = SimLoop(network, max_virtual_s=max_virtual_s, max_steps=max_steps)
+    except BaseException:
         main.close()
-        raise ValueError("seed and network cannot both be given: the network has a seed")
-    loop = SimLoop(network, max_virtual_s=max_virtual_s, max_steps=max_steps)
-    loop.set_debug(debug)
+        raise
+    if debug:
+        loop.set_debug(True)
     try:
         try:
             result = loop.run_until_complete(main)
@@ -96,26 +97,40 @@ def run(
     return result
 
 
+def _is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _choose_network(network: Network | None, seed: int | None) -> Network:
+    if _is_running():
+        raise RuntimeError("rudp.sim.run() cannot be called while an event loop is running")
+    if network is None:
+        return Network(random_seed() if seed is None else seed)
+    if seed is not None:
+        raise ValueError("seed and network cannot both be given: the network has a seed")
+    return network
+
+
 def _shut_down(loop: SimLoop) -> None:
     loop.max_steps = loop.steps + _SHUTDOWN_STEPS
     loop.max_virtual_s = loop.time() + _SHUTDOWN_S
     try:
         if tasks := loop.pending_tasks():
-            loop.run_until_complete(_cancel(loop, tasks))
+            loop.run_until_complete(_cancel(tasks))
         loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.report_failed_tasks()
     finally:
         loop.close()
 
 
-async def _cancel(loop: SimLoop, tasks: list[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            loop.call_exception_handler(
-                {"message": "unhandled exception at shutdown", "exception": error, "task": task}
-            )
+    await asyncio.wait(tasks)
 
 
 def _annotate(error: BaseException, loop: SimLoop) -> None:

@@ -112,7 +112,7 @@ class Echo(Recorder):
 
 
 class BufferedRecorder(_Recording, asyncio.BufferedProtocol):
-    """An `asyncio.BufferedProtocol` with one small buffer, which the transport fills again and again."""
+    """An `asyncio.BufferedProtocol` with one small buffer that is filled again and again."""
 
     def __init__(self, buffer_bytes: int = 1000) -> None:
         super().__init__()

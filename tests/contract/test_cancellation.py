@@ -124,7 +124,7 @@ async def test_timeout_around_a_read(ends: Ends) -> None:
 async def test_wait_for_around_a_read(ends: Ends) -> None:
     client, server = ends
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(client.reader.readline(), timeout=0.001)
+        await asyncio.wait_for(client.reader.readline(), timeout=0)
     server.writer.write(b"later\n")
     assert await asyncio.wait_for(client.reader.readline(), timeout=10) == b"later\n"
 

@@ -198,7 +198,7 @@ async def test_writing_to_a_peer_that_closed_ends_in_an_error(near_far: Ends) ->
 
 
 async def test_close_with_unread_input_resets_the_peer(near_far: Ends, clock: Clock) -> None:
-    """RFC 2525 section 2.17: a peer whose bytes nobody will read must not believe they were read."""
+    """RFC 2525 section 2.17: a peer must not believe that bytes were read which nobody reads."""
     near, far = near_far
     near.writer.transport.pause_reading()
     await fill(far.writer.transport, clock)

@@ -89,10 +89,8 @@ async def test_every_byte_value_arrives_unchanged(ends: Ends) -> None:
 
 async def test_many_small_writes_arrive_in_order(ends: Ends) -> None:
     client, server = ends
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    data = random_bytes(200_000, seed)
-    sizes = random.Random(seed)
+    data = random_bytes(200_000)
+    sizes = random.Random(2)
     start = 0
     while start < len(data):
         end = start + sizes.randint(1, 700)
@@ -235,7 +233,7 @@ async def test_a_limit_of_zero_is_refused_and_hurts_nobody(
     stack: Stack, serve, connect_streams: ConnectStreams
 ) -> None:
     server = await serve(echo)
-    with pytest.raises(ValueError, match="[Ll]imit"):
+    with pytest.raises(ValueError, match="Limit"):
         await stack.open_connection(*address_of(server), limit=0)
     reader, writer = await stack.open_connection(*address_of(server))
     assert await echo_round_trip(End(reader, writer)) == b"still alive"

@@ -58,7 +58,7 @@ async def test_a_bytearray_may_be_changed_right_after_write(ends: Ends, size: in
     assert await read_digest(server.reader, size) == digest(data)
 
 
-# A transport that queues what it was given instead of a copy sends what the caller made of it since.
+# A transport that queues the object itself sends what the caller has made of it since.
 copies_what_waits = pytest.mark.not_on(
     "tcp-uvloop",
     *(["tcp-asyncio"] if sys.version_info >= (3, 12) else []),
@@ -172,7 +172,7 @@ async def test_is_closing_from_close_on(ends: Ends) -> None:
 
 
 async def test_write_after_close_sends_nothing(ends: Ends) -> None:
-    """Stock asyncio drops the bytes without a word; uvloop raises RuntimeError. Both are kept to."""
+    """Stock asyncio drops the bytes without a word; uvloop raises RuntimeError."""
     client, server = ends
     client.writer.write(b"before")
     client.writer.close()

@@ -137,7 +137,7 @@ def test_bind_errors() -> None:
     assert caught.value.errno == errno.EADDRNOTAVAIL
     with pytest.raises(ValueError, match="port must be"):
         bench.bind("10.0.0.1", 65536)
-    with pytest.raises(ValueError, match="server.example"):
+    with pytest.raises(ValueError, match=r"server\.example"):
         bench.bind("server.example", 7)
 
 
@@ -385,13 +385,13 @@ def test_host_errors() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         network.add_host("nonsense")
     for name in ("client", "localhost", "10.1.0.1", ""):
-        with pytest.raises(ValueError, match="^name"):
+        with pytest.raises(ValueError, match=r"^name"):
             network.add_host("10.1.0.1", name=name)
     with pytest.raises(ValueError, match="not in the network"):
         network.get_host("nobody")
     with pytest.raises(ValueError, match="of another network"):
         network.get_host(Network(1).add_host("10.0.0.1"))
-    with pytest.raises(TypeError, match="^seed must be an integer"):
+    with pytest.raises(TypeError, match=r"^seed must be an integer"):
         Network("1")
 
 

@@ -1,0 +1,235 @@
+"""`create_connection` and `open_connection`, with asyncio's own signatures."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import socket
+from asyncio import staggered
+from collections.abc import Awaitable, Callable, Sequence
+
+from rudp.aio import registry, udp
+from rudp.aio.endpoint import Endpoint, ProtocolFactory
+from rudp.aio.transport import ConnectionTransport
+from rudp.aio.udp import Address, AddressInfo
+from rudp.config import Config
+
+Dialled = tuple[ConnectionTransport, asyncio.BaseProtocol]
+
+
+async def create_connection(
+    protocol_factory: ProtocolFactory,
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    sock: socket.socket | None = None,
+    local_addr: tuple[str, int] | None = None,
+    happy_eyeballs_delay: float | None = None,
+    interleave: int | None = None,
+    all_errors: bool = False,
+    config: Config | None = None,
+) -> Dialled:
+    """Open a connection; `asyncio`'s `loop.create_connection()` over UDP.
+
+    Connections that give neither `sock` nor `local_addr` share one UDP socket per event loop.
+
+    Args:
+        protocol_factory: Called when the connection is established.
+        host: Name or address of the peer.
+        port: Port of the peer.
+        family: Restricts the addresses of a name.
+        proto: Passed to `getaddrinfo()`.
+        flags: Passed to `getaddrinfo()`.
+        sock: A connected UDP socket to use instead of `host` and `port`, whose peer is dialled;
+            the connection takes it over.
+        local_addr: Local address and port: the connection gets a socket of its own.
+        happy_eyeballs_delay: Seconds before the next address is tried beside the last one
+            (RFC 8305); None tries them one after the other.
+        interleave: Number of addresses of the first family before families alternate
+            (RFC 8305 §4).
+        all_errors: Raise an `ExceptionGroup` of all attempts' errors.
+        config: Settings.
+
+    Returns:
+        The transport and the protocol.
+
+    Raises:
+        ConnectionRefusedError: The peer has no listener there.
+        TimeoutError: Nobody answered within `config.connect_timeout` seconds.
+        OSError: No address could be resolved, bound or reached.
+        ValueError: The arguments contradict each other.
+
+    Cancellation aborts the attempt; nothing is left open.
+    """
+    config = config or Config()
+    if sock is not None:
+        if host is not None or port is not None:
+            raise ValueError("host/port and sock can not be specified at the same time")
+        return await _over_socket(protocol_factory, sock, config)
+    if host is None and port is None:
+        raise ValueError("host and port was not specified and no sock specified")
+    if happy_eyeballs_delay is not None and interleave is None:
+        interleave = 1
+    infos = await udp.resolve(host, port, family=family, proto=proto, flags=flags)
+    if interleave:
+        infos = _interleave(infos, interleave)
+    attempts = [
+        functools.partial(_attempt, protocol_factory, info, local_addr, config) for info in infos
+    ]
+    return await _race(attempts, happy_eyeballs_delay, all_errors=all_errors)
+
+
+async def open_connection(
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    limit: int = 2**16,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    sock: socket.socket | None = None,
+    local_addr: tuple[str, int] | None = None,
+    happy_eyeballs_delay: float | None = None,
+    interleave: int | None = None,
+    all_errors: bool = False,
+    config: Config | None = None,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection and return `(reader, writer)`; `asyncio.open_connection()` over UDP.
+
+    `limit` is the reader's buffer limit in bytes; the other arguments, the errors and
+    cancellation are those of `create_connection()`.
+    """
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await create_connection(
+        lambda: protocol,
+        host,
+        port,
+        family=family,
+        proto=proto,
+        flags=flags,
+        sock=sock,
+        local_addr=local_addr,
+        happy_eyeballs_delay=happy_eyeballs_delay,
+        interleave=interleave,
+        all_errors=all_errors,
+        config=config,
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def _over_socket(
+    protocol_factory: ProtocolFactory, sock: socket.socket, config: Config
+) -> Dialled:
+    udp.check_datagram_socket(sock)
+    try:
+        peer: Address = sock.getpeername()
+    except OSError as exc:
+        raise ValueError("sock must be connected to the peer") from exc
+    endpoint = await Endpoint.open(None, family=sock.family, config=config, sock=sock)
+    return await _dial_alone(endpoint, protocol_factory, peer)
+
+
+async def _attempt(
+    protocol_factory: ProtocolFactory,
+    info: AddressInfo,
+    local_addr: tuple[str, int] | None,
+    config: Config,
+) -> Dialled:
+    """Dial one address, from the shared socket or from one of its own."""
+    family, *_, address = info
+    if local_addr is None:
+        endpoint = await shared_endpoint(family, config)
+        return await endpoint.dial(protocol_factory, address, config)
+    error: OSError | None = None
+    for found, *_, local in await udp.resolve(*local_addr, flags=socket.AI_PASSIVE):
+        if found != family:
+            continue
+        try:
+            endpoint = await Endpoint.open(local, family=family, config=config)
+        except OSError as exc:
+            error = exc
+        else:
+            return await _dial_alone(endpoint, protocol_factory, address)
+    raise error or OSError(f"no matching local address with family={family} found")
+
+
+async def _dial_alone(
+    endpoint: Endpoint, protocol_factory: ProtocolFactory, address: Address
+) -> Dialled:
+    endpoint.closes_when_idle = True
+    try:
+        return await endpoint.dial(protocol_factory, address)
+    except BaseException:
+        endpoint.close()
+        raise
+
+
+async def shared_endpoint(family: int, config: Config) -> Endpoint:
+    """The socket of this loop's connections that name no local address. Raises `OSError`.
+
+    One descriptor serves thousands of connections, and a change of the machine's address does
+    not strand an unbound socket.
+    """
+    known = await registry.of_running_loop()
+    key = (family, config.io, config.max_connections, udp.origin_of(asyncio.get_running_loop()))
+    endpoint = known.shared.get(key)
+    if endpoint is not None and not endpoint.is_closing():
+        return endpoint
+    endpoint = await Endpoint.open(None, family=family, config=config)
+    raced = known.shared.setdefault(key, endpoint)
+    if raced is not endpoint:
+        endpoint.close()
+        return raced
+    endpoint.closes_when_idle = True
+    return endpoint
+
+
+def _interleave(infos: Sequence[AddressInfo], first_count: int) -> list[AddressInfo]:
+    """Alternate between families (RFC 8305 §4)."""
+    families: dict[int, list[AddressInfo]] = {}
+    for info in infos:
+        families.setdefault(info[0], []).append(info)
+    lists = list(families.values())
+    head = lists[0][: first_count - 1]
+    del lists[0][: first_count - 1]
+    rounds = itertools.chain.from_iterable(itertools.zip_longest(*lists))
+    return head + [info for info in rounds if info is not None]
+
+
+async def _race(
+    attempts: Sequence[Callable[[], Awaitable[Dialled]]], delay_s: float | None, *, all_errors: bool
+) -> Dialled:
+    """The first attempt that succeeds: one after the other, or staggered (RFC 8305 §5)."""
+    errors: list[OSError] = []
+    if delay_s is None:
+        for attempt in attempts:
+            try:
+                return await attempt()
+            except OSError as exc:
+                errors.append(exc)
+    else:
+        dialled, _, raised = await staggered.staggered_race(attempts, delay_s)
+        if dialled is not None:
+            return dialled  # type: ignore[no-any-return]
+        for failure in raised:
+            if isinstance(failure, OSError):
+                errors.append(failure)
+            elif failure is not None:
+                raise failure
+    if all_errors:
+        raise ExceptionGroup("create_connection failed", errors)
+    raise _describe(errors)
+
+
+def _describe(errors: Sequence[OSError]) -> OSError:
+    """One error for several failed attempts, as asyncio words it."""
+    first = str(errors[0])
+    if all(str(error) == first for error in errors):
+        return errors[0]
+    return OSError("Multiple exceptions: {}".format(", ".join(str(error) for error in errors)))

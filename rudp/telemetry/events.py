@@ -1,0 +1,73 @@
+"""Connection events as structlog log entries.
+
+Silent by default: unless the program configures structlog, events go to the standard library's
+logger "rudp", which shows nothing below warnings. State changes are logged at level info,
+segments at level debug; a connection that nobody logs has no observer at all.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from rudp.telemetry.observer import Observer
+from rudp.wire.segment import HEADER, Segment
+
+if TYPE_CHECKING:
+    from rudp.core.connection import Connection
+
+_stdlib = logging.getLogger("rudp")
+_stdlib.addHandler(logging.NullHandler())
+
+
+class LogObserver(Observer):
+    """Logs what happens to one connection, bound with its id and its peer."""
+
+    def __init__(self, logger: Any, *, segments: bool) -> None:
+        self._log = logger
+        self._segments = segments
+
+    def state_changed(self, before: enum.IntEnum, after: enum.IntEnum, event: enum.Enum) -> None:
+        """Log an arrow of the state diagram."""
+        self._log.info("state", before=before.name, after=after.name, event_name=event.name)
+
+    def segment_received(self, segment: Segment, now_s: float) -> None:
+        """Log a segment, at level debug."""
+        if self._segments:
+            self._log.debug("received", segment=str(segment), segments=segment.segments)
+
+    def train_sent(self, first: bytes, segments: int, size: int, now_s: float) -> None:
+        """Log a train, at level debug."""
+        if self._segments:
+            _, seq, ack, _, flags, window, _, _ = HEADER.unpack_from(first)
+            header = str(Segment(0, seq, ack, flags, window, 0, 0))
+            self._log.debug("sent", segment=header, segments=segments, size=size)
+
+    def closed(self, reason: enum.Enum | None) -> None:
+        """Log the end."""
+        self._log.info("closed", reason=reason.name if reason is not None else None)
+
+
+def observe(conn: Connection) -> Observer | None:
+    """An observer for a new connection, or None where nobody would see what it logs."""
+    if structlog.is_configured():
+        logger = structlog.get_logger("rudp")
+    elif _stdlib.isEnabledFor(logging.INFO):
+        logger = structlog.wrap_logger(
+            _stdlib,
+            processors=[structlog.stdlib.render_to_log_kwargs],
+            wrapper_class=structlog.stdlib.BoundLogger,
+        )
+    else:
+        return None
+    bound = logger.bind(connection=f"{conn.local_cid:08x}", peer=conn.peer)
+    return LogObserver(bound, segments=_wants_debug(bound))
+
+
+def _wants_debug(logger: Any) -> bool:
+    """Whether the logger lets debug events through, where it can be asked."""
+    is_enabled = getattr(logger, "isEnabledFor", None) or getattr(logger, "is_enabled_for", None)
+    return bool(is_enabled(logging.DEBUG)) if is_enabled is not None else True

@@ -31,6 +31,8 @@ def process(conn: Connection, seg: Segment, seq: int, ack: int, now_s: float) ->
     window_moved = update_window(sender, seg, seq, ack)
     snd_una = ledger.snd_una
     if ack == snd_una and not seg.options.sack:
+        if not window_moved and ack == ledger.snd_nxt and not sender.has_new:
+            return  # a stream the other way: nothing of ours is waiting
         if ack != ledger.snd_nxt:
             duplicate = not seg.payload and not seg.flags & (SYN | FIN) and not window_moved
             if duplicate and not sender.peer_sack:

@@ -44,6 +44,8 @@ def arrive(conn: Connection, seg: Segment, now_s: float) -> None:
         return
     if not flags & ACK:
         return
+    if seg.options.path_challenge is not None:
+        conn.path_reply = seg.options.path_challenge
     receiver.last_received_s = now_s
     receiver.note_timestamp(seq, seg.tsval, now_s)
     if not _acknowledge(conn, seg, seq, now_s):

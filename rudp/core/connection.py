@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rudp.config import Config
 from rudp.core import arrivals, expiry, transmit
@@ -22,6 +23,9 @@ from rudp.telemetry.observer import Observer
 from rudp.wire.segment import ACK, RST, Segment, encode
 from rudp.wire.seq import MASK, to_wire
 from rudp.wire.train import Train
+
+if TYPE_CHECKING:
+    from rudp.core.paths import PathProbe
 
 Address = Hashable
 """Where a peer is; the core only compares addresses."""
@@ -78,6 +82,8 @@ class Connection:
         "orphaned",
         "owner",
         "passive",
+        "path_probe",
+        "path_reply",
         "peer",
         "peer_cid",
         "probe_seq",
@@ -120,6 +126,9 @@ class Connection:
         self.timers = Timers()
         self.notices: list[Notice] = []
         self.probe_seq: int | None = None
+        self.path_probe: PathProbe | None = None
+        self.path_reply: bytes | None = None
+        """A path challenge of the peer's to return."""
         self.keepalive_sent = 0
         self._final: Segment | None = None
         self._unread = False

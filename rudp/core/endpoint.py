@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rudp.config import Config
+from rudp.core import paths
 from rudp.core.connection import Address, Connection, Identity
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
@@ -134,10 +135,12 @@ class Endpoint:
                 continue
             self.stats.datagrams_received += segment.segments
             conn = self.connections.get(segment.cid)
-            if conn is None or conn.peer != peer:
+            if conn is None:
                 conn = self._strange(segment, peer, now_s)
-                if conn is None:
-                    continue
+            elif conn.peer != peer:
+                conn = self._elsewhere(conn, segment, peer, now_s)
+            if conn is None:
+                continue
             before = conn.state
             conn.arrive(segment, now_s)
             if before <= State.SYN_RECEIVED and conn.state is not before:
@@ -223,12 +226,30 @@ class Endpoint:
         if waiting is not None and waiting.peer == peer:
             self._answer_in_time_wait(waiting, segment, now_s)
             return None
-        if segment.cid in self.connections:
-            self.stats.wrong_address += 1
-            return None
         self.stats.unknown_connection += 1
         self._reset_stranger(segment, peer, now_s)
         return None
+
+    def _elsewhere(
+        self, conn: Connection, segment: Segment, peer: Address, now_s: float
+    ) -> Connection | None:
+        """A segment that names a connection but does not come from its peer's address."""
+        if not paths.may_come_from_elsewhere(conn, segment):
+            self.stats.wrong_address += 1
+            return None
+        if conn.state is State.SYN_SENT:
+            self._no_longer_opening(conn)
+            conn.peer = peer
+        elif paths.answers_probe(conn, segment, peer):
+            known = self._by_peer.pop((conn.peer, conn.peer_cid), None)
+            paths.move(conn, peer)
+            if known is conn:
+                self._by_peer[peer, conn.peer_cid] = conn
+        else:
+            probe = paths.challenge(conn, segment, peer, now_s, self._random_bits)
+            if probe is not None:
+                self._emit(probe, peer)
+        return conn
 
     def _syn(self, segment: Segment, peer: Address, now_s: float) -> Connection | None:
         options = segment.options

@@ -51,6 +51,7 @@ class Receiver:
         "rcv_nxt",
         "sack_permitted",
         "scale",
+        "squeezed",
         "ts_recent",
         "ts_recent_s",
         "unacked_bytes",
@@ -67,6 +68,8 @@ class Receiver:
         self.rcv_nxt = 0
         self.rcv_adv = 0
         """The highest right edge of the window that was announced."""
+        self.squeezed = False
+        """Unread data made the window announced last smaller than it could be."""
         self.fin_at: int | None = None
         """SEQ of the peer's FIN, once known."""
         self.fin_received = False
@@ -187,6 +190,7 @@ class Receiver:
         edge = self.rcv_nxt + max(0, self._limit - self.inbox.size)
         if edge - self.rcv_adv >= min(self._limit // 2, self.peer_mss):
             self.rcv_adv = edge
+        self.squeezed = self.inbox.size > 0
         return self.rcv_adv - self.rcv_nxt
 
     def need_ack_now(self) -> None:
@@ -276,12 +280,11 @@ class Receiver:
 
     def _after_read(self) -> None:
         """Tell the peer of a window that has become worth telling (§3.8.6.2.2)."""
-        edge = self.rcv_nxt + self._limit - self.inbox.size
-        if self.fin_received:
+        if not self.squeezed or self.fin_received:
             return
         left = self.rcv_adv - self.rcv_nxt
-        worth = min(self._limit // 2, max(2 * self.peer_mss, left))
-        if edge - self.rcv_adv >= worth and left < self._limit // 2:
+        gain = self.rcv_nxt + self._limit - self.inbox.size - self.rcv_adv
+        if gain >= min(self._limit // 2, max(2 * self.peer_mss, left)):
             self.ack_need = AckNeed.NOW
 
 

@@ -81,6 +81,16 @@ class Sender:
         self.cc.mss = self.mss
         self.cc.cwnd = self.cc.initial_window(self.mss)
 
+    def forget_path(self, config: Config) -> None:
+        """Start afresh on another path: RTT, congestion window, everything in flight lost."""
+        ledger = self.ledger
+        self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
+        self.cc = resolve(config.congestion)(self.mss)
+        ledger.mark_lost(ledger.snd_una, ledger.snd_nxt)
+        self.detector.restart(ledger.snd_nxt)
+        self.recover = ledger.snd_nxt
+        self.in_recovery = False
+
     @property
     def outstanding(self) -> int:
         """Sequence numbers sent and not cumulatively acknowledged."""

@@ -28,6 +28,7 @@ class ConnectionStats:
     ack_drops: int = 0
     zero_window_probes: int = 0
     keepalive_probes: int = 0
+    path_changes: int = 0
 
 
 @dataclass(slots=True, frozen=True)

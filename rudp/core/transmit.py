@@ -27,6 +27,8 @@ def poll(conn: Connection, now_s: float) -> Train | None:
     sender = conn.sender
     if state in SYNCHRONIZED:
         receiver = conn.receiver
+        if conn.path_reply is not None:
+            return _path_response(conn, now_s)
         if receiver.ack_need is AckNeed.NOW and receiver.has_holes:
             # SACK blocks travel on an ACK of their own, so that data keeps its fixed stride.
             return _pure_ack(conn, now_s)
@@ -213,6 +215,14 @@ def _probe(conn: Connection, now_s: float) -> Train:
     segment = header(conn, seq if seq is not None else 0, ACK, now_s)
     conn.receiver.ack_sent()
     return _single(conn, segment)
+
+
+def _path_response(conn: Connection, now_s: float) -> Train:
+    """Return the peer's path challenge (docs/protocol.md, "Changing addresses")."""
+    segment = header(conn, conn.sender.ledger.snd_nxt, ACK, now_s)
+    token, conn.path_reply = conn.path_reply, None
+    conn.receiver.ack_sent()
+    return _single(conn, segment._replace(options=NONE._replace(path_response=token)))
 
 
 def _pure_ack(conn: Connection, now_s: float) -> Train:

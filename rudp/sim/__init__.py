@@ -29,17 +29,21 @@ if TYPE_CHECKING:
     from rudp.sim.link import Link, LinkConfig, LinkStats
     from rudp.sim.loop import SimDeadlock, SimLimitError, SimLoop
     from rudp.sim.network import Network, NetworkStats, Tap
+    from rudp.sim.pair import CorePair, Node
     from rudp.sim.runner import SimLeakError, run
+    from rudp.sim.trace import Trace, TraceLine
     from rudp.sim.transport import SimDatagramTransport
 
 __all__ = [
     "Address",
+    "CorePair",
     "Host",
     "Link",
     "LinkConfig",
     "LinkStats",
     "Network",
     "NetworkStats",
+    "Node",
     "Receiver",
     "SimDatagramTransport",
     "SimDeadlock",
@@ -48,6 +52,8 @@ __all__ = [
     "SimLoop",
     "SimSocket",
     "Tap",
+    "Trace",
+    "TraceLine",
     "run",
 ]
 
@@ -55,12 +61,14 @@ __all__ = [
 # installed: so the modules are loaded when a name of theirs is first asked for.
 _MODULES = {
     "Address": "address",
+    "CorePair": "pair",
     "Host": "host",
     "Link": "link",
     "LinkConfig": "link",
     "LinkStats": "link",
     "Network": "network",
     "NetworkStats": "network",
+    "Node": "pair",
     "Receiver": "host",
     "SimDatagramTransport": "transport",
     "SimDeadlock": "loop",
@@ -69,6 +77,8 @@ _MODULES = {
     "SimLoop": "loop",
     "SimSocket": "host",
     "Tap": "network",
+    "Trace": "trace",
+    "TraceLine": "trace",
     "run": "runner",
 }
 

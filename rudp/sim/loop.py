@@ -231,7 +231,9 @@ class SimLoop(asyncio.BaseEventLoop):
         if error is None:
             culprit = context.get("task") or context.get("future") or context.get("handle")
             error = RuntimeError(f"{context.get('message')}: {culprit!r}")
-        self.unhandled.append(error)
+        # asyncio.streams reports a cancelled client_connected_cb so before Python 3.12.
+        if not isinstance(error, asyncio.CancelledError):
+            self.unhandled.append(error)
         super().default_exception_handler(context)
 
     def run_in_executor(self, *args: Any, **kwargs: Any) -> NoReturn:  # type: ignore[override]

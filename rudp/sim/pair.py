@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from rudp.config import Config
 from rudp.core.connection import Connection, Notice
@@ -65,6 +65,8 @@ class CorePair:
         config: Settings of both endpoints, unless `config_b` gives b's.
         config_b: Settings of b.
         tap: Called with time, sender's name and segment for everything sent.
+        identities: For a and for b the numbers to use instead of the first random ones:
+            connection id, initial sequence number, timestamp offset, and so on.
     """
 
     def __init__(
@@ -76,14 +78,16 @@ class CorePair:
         config: Config | None = None,
         config_b: Config | None = None,
         tap: Tap | None = None,
+        identities: tuple[Sequence[int], Sequence[int]] | None = None,
     ) -> None:
         self.rng = random.Random(seed)
         link = link or LinkConfig(delay_s=0.01)
         config = config or Config()
         self.now_s = 0.0
         self.tap = tap
-        self.a = Node("a", config, self.rng.getrandbits)
-        self.b = Node("b", config_b or config, self.rng.getrandbits)
+        bits_a, bits_b = (self._numbers(which) for which in identities or ((), ()))
+        self.a = Node("a", config, bits_a)
+        self.b = Node("b", config_b or config, bits_b)
         self.links = {
             "a": Link(link, random.Random(self.rng.getrandbits(64))),
             "b": Link(back or link, random.Random(self.rng.getrandbits(64))),
@@ -92,6 +96,10 @@ class CorePair:
         self._flying: list[tuple[float, int, str, bytes]] = []
         self._scheduled: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
+
+    def _numbers(self, first: Sequence[int]) -> Callable[[int], int]:
+        given = iter(first)
+        return lambda bits: next(given, None) or self.rng.getrandbits(bits)
 
     def connect(self, backlog: int = 100) -> tuple[Connection, Connection]:
         """b listens, a opens, both are established. Raises `TimeoutError` if they never are."""

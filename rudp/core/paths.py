@@ -62,9 +62,8 @@ def challenge(
     # By its timestamp: after the move it may well repeat data whose ACK went to the old address.
     is_newest = (segment.tsval - conn.receiver.ts_recent) & MASK < 0x8000_0000
     probe = conn.path_probe
-    waiting = (
-        probe is not None and probe.address == address and now_s - probe.sent_s < _REPEAT_AFTER_S
-    )
+    # Whoever else claims the connection meanwhile must not displace a probe that is under way.
+    waiting = probe is not None and now_s - probe.sent_s < _REPEAT_AFTER_S
     if not is_newest or waiting:
         return None
     token = random_bits(64).to_bytes(8, "big")

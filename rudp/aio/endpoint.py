@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from typing import Any
 
 from rudp.aio import registry, udp
+from rudp.aio.pump import Pump
 from rudp.aio.server import Server
 from rudp.aio.transport import ConnectionTransport
-from rudp.aio.udp import Address, IcmpErrors
+from rudp.aio.udp import Address
 from rudp.config import Config
 from rudp.core.connection import Connection
-from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import ConnectionAborted, Reason, error_for
-from rudp.telemetry.events import observe
-from rudp.wire.train import Train
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
-_STALL_S = 0.1
-"""A timer this late shows that the loop was busy elsewhere."""
-_STALL_ROUNDS = 1000
+
+class _Opening:
+    """The owner of a connection that is being opened: tells the opener what becomes of it."""
+
+    def __init__(self, conn: Connection, opened: asyncio.Future[None]) -> None:
+        self._conn = conn
+        self._opened = opened
+
+    def dispatch(self) -> None:
+        """Resolve the future once the connection is established or gone."""
+        conn, opened = self._conn, self._opened
+        if opened.done():
+            return
+        if conn.state is State.CLOSED:
+            opened.set_exception(error_for(conn.reason or Reason.ABORTED))
+        elif conn.state >= State.ESTABLISHED:
+            opened.set_result(None)
 
 
-class Endpoint(asyncio.DatagramProtocol):
+class Endpoint(Pump):
     """Connections over one UDP socket: it dials, it listens, or both.
 
     Made by `Endpoint.bind()`; used as an `asyncio.DatagramProtocol` by the event loop.
@@ -42,22 +52,12 @@ class Endpoint(asyncio.DatagramProtocol):
         known: registry.LoopEndpoints,
         config: Config,
     ) -> None:
-        self._loop = loop
+        super().__init__(loop, config)
         self._known = known
-        self.config = config
-        self._core = Core(config, secrets.randbits, observe)
-        self._transport: asyncio.DatagramTransport | None = None
-        self._icmp: IcmpErrors | None = None
         self._server: Server | None = None
         self._accept_factory: ProtocolFactory | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_s = math.inf
-        self._opening: dict[Connection, asyncio.Future[None]] = {}
-        self._blocked: dict[Connection, None] = {}
-        self._can_send = True
         self._delivered: asyncio.Future[None] | None = None
-        self._closing = False
-        self._closed = loop.create_future()
+        self._closed: asyncio.Future[None] = loop.create_future()
         self.closes_when_idle = False
         """Set for endpoints that nobody holds: the socket goes with the last connection."""
 
@@ -218,22 +218,21 @@ class Endpoint(asyncio.DatagramProtocol):
         self, protocol_factory: ProtocolFactory, address: Address, config: Config | None = None
     ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
         """Connect to a resolved address. Cancellation aborts the attempt."""
-        if self._closing or self._transport is None:
+        if self._stopped or self._transport is None:
             raise ConnectionAborted(Reason.ENDPOINT_CLOSED)
-        if self._icmp is None:
-            self._icmp = IcmpErrors(self._transport)
+        self.watch_icmp()
         conn = self._core.connect(address, self._loop.time(), config)
-        opened = self._opening[conn] = self._loop.create_future()
+        opened: asyncio.Future[None] = self._loop.create_future()
+        conn.owner = _Opening(conn, opened)
         try:
             self.flush(conn)
             await opened
+            protocol = protocol_factory()
         except BaseException:
+            conn.owner = None
             conn.abort(self._loop.time())
             self.flush(conn)
             raise
-        finally:
-            self._opening.pop(conn, None)
-        protocol = protocol_factory()
         transport = ConnectionTransport(self._loop, self, conn, protocol)
         transport.start()
         return transport, protocol
@@ -253,7 +252,7 @@ class Endpoint(asyncio.DatagramProtocol):
     @property
     def is_vacant(self) -> bool:
         """Whether a server once listened here and none does now."""
-        return self._accept_factory is not None and self._server is None and not self._closing
+        return self._accept_factory is not None and self._server is None and not self._stopped
 
     @property
     def family(self) -> int:
@@ -269,28 +268,21 @@ class Endpoint(asyncio.DatagramProtocol):
 
     def is_closing(self) -> bool:
         """Whether the endpoint was closed."""
-        return self._closing
+        return self._stopped
 
     # -- closing -----------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close the socket now. Connections that are open end with `ConnectionAbortedError`,
         their peers are reset."""
-        if self._closing:
+        if self._stopped:
             return
-        self._closing = True
         now_s = self._loop.time()
+        self.closes_when_idle = False
         for conn in list(self._core.connections.values()):
             conn.abort(now_s, Reason.ENDPOINT_CLOSED)
             self.flush(conn)
-            self._report(conn)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._icmp is not None:
-            self._icmp.close()
-        if self._transport is not None:
-            self._transport.close()
+        self.stop()
         self._known.forget(self)
 
     async def aclose(self) -> None:
@@ -306,9 +298,9 @@ class Endpoint(asyncio.DatagramProtocol):
         loop = self._loop
         for conn in list(self._core.connections.values()):
             conn.close(loop.time())
+            self.report(conn)
             self.flush(conn)
-            self._report(conn)
-        if self._undelivered() and not self._closing:
+        if self._undelivered() and not self._stopped:
             self._delivered = loop.create_future()
             await asyncio.wait([self._delivered], timeout=self.config.linger)
 
@@ -319,76 +311,52 @@ class Endpoint(asyncio.DatagramProtocol):
         """Wait until the socket is closed. Cancellation changes nothing."""
         await asyncio.shield(self._closed)
 
-    # -- asyncio.DatagramProtocol --------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The loop has attached the socket."""
-        self._transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        """One datagram: a train of one."""
-        self.train_received(data, len(data) or 1, addr)
-
-    def train_received(self, data: bytes, stride: int, addr: Address) -> None:
-        """A buffer of datagrams of `stride` bytes each, all from `addr`."""
-        now_s = self._loop.time()
-        core = self._core
-        for conn in core.receive(data, stride, addr, now_s):
-            if core.accepted:
-                self._accept()
-            self._report(conn)
-            self.flush(conn)
-        if core.outbox:
-            self._send_outbox()
-
-    def error_received(self, exc: Exception) -> None:
-        """The network reported an error: hard for openers, soft for the rest (MUST-56)."""
-        if self._icmp is not None:
-            for address in self._icmp.drain():
-                for conn in self._core.unreachable(address):
-                    self._report(conn)
-                    self.flush(conn)
-
-    def pause_writing(self) -> None:
-        """The socket's buffer is full: trains wait in their connections."""
-        self._can_send = False
-
-    def resume_writing(self) -> None:
-        """The socket takes datagrams again."""
-        self._can_send = True
-        blocked, self._blocked = self._blocked, {}
-        self._send_outbox()
-        for conn in blocked:
-            self.flush(conn)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is closed."""
+        """The loop has closed the socket."""
         self._transport = None
         self._can_send = False
         self.close()
         if not self._closed.done():
             self._closed.set_result(None)
 
-    # -- the transports' and the server's side --------------------------------------------------
+    # -- what the pump asks for ----------------------------------------------------------------
 
-    def flush(self, conn: Connection) -> None:
-        """Send whatever `conn` may send now, and note its timers."""
-        now_s = self._loop.time()
-        while self._can_send:
-            train = conn.poll(now_s)
-            if train is None:
-                break
-            self._send(train, conn.peer)
-        else:
-            self._blocked[conn] = None
+    def report(self, conn: Connection) -> None:
+        """Let the connection's owner take what is new; end the lingering when all arrived."""
+        super().report(conn)
+        delivered = self._delivered
+        if delivered is not None and not delivered.done() and not self._undelivered():
+            delivered.set_result(None)
+
+    def accepted(self, conn: Connection) -> None:
+        """Make the transport of a connection that the peer opened."""
+        server, factory = self._server, self._accept_factory
+        if server is None or factory is None:
+            conn.abort(self._loop.time())
+            return
+        try:
+            protocol = factory()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - as asyncio treats a failing factory
+            context = {"message": "protocol factory failed", "exception": exc}
+            self._loop.call_exception_handler(context)
+            conn.abort(self._loop.time())
+            return
+        ConnectionTransport(self._loop, self, conn, protocol, server).start()
+
+    def became_idle(self) -> None:
+        """Close the socket that nobody holds and nobody needs any more."""
         core = self._core
-        core.settle(conn, now_s)
-        if core.next_s < self._timer_s:
-            self._arm()
-        if conn.state is State.CLOSED:
-            self._report(conn)
-            if self.closes_when_idle and not core.connections:
-                self._close_if_idle()
+        if (
+            self.closes_when_idle
+            and self._server is None
+            and not core.connections
+            and not core.time_wait
+        ):
+            self.close()
+
+    # -- the server's side -----------------------------------------------------------------------
 
     def listen(self, server: Server, factory: ProtocolFactory, backlog: int) -> None:
         """Let `server` accept what is dialled to this socket."""
@@ -401,103 +369,4 @@ class Endpoint(asyncio.DatagramProtocol):
         if self._server is server:
             self._core.stop_listening()
             self._server = None
-            self._close_if_idle()
-
-    def _accept(self) -> None:
-        accepted = self._core.accepted
-        while accepted:
-            conn = accepted.popleft()
-            conn.notices.clear()
-            server, factory = self._server, self._accept_factory
-            if server is None or factory is None:
-                conn.abort(self._loop.time())
-                continue
-            try:
-                protocol = factory()
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:  # noqa: BLE001 - as asyncio treats a failing factory
-                context = {"message": "protocol factory failed", "exception": exc}
-                self._loop.call_exception_handler(context)
-                conn.abort(self._loop.time())
-                continue
-            ConnectionTransport(self._loop, self, conn, protocol, server).start()
-
-    def _report(self, conn: Connection) -> None:
-        """Let the connection's owner take what is new."""
-        delivered = self._delivered
-        if delivered is not None and not delivered.done() and not self._undelivered():
-            delivered.set_result(None)
-        owner = conn.owner
-        if isinstance(owner, ConnectionTransport):
-            owner.dispatch()
-            return
-        opened = self._opening.get(conn)
-        if opened is None or opened.done():
-            return
-        if conn.state is State.CLOSED:
-            opened.set_exception(error_for(conn.reason or Reason.ABORTED))
-        elif conn.state >= State.ESTABLISHED:
-            conn.notices.clear()
-            opened.set_result(None)
-
-    def _send(self, train: Train, peer: Any) -> None:
-        transport = self._transport
-        self._core.stats.segments_sent += train.segments
-        if transport is not None:
-            for datagram in train.datagrams():
-                transport.sendto(datagram, peer)
-
-    def _send_outbox(self) -> None:
-        outbox = self._core.outbox
-        while outbox and self._can_send:
-            peer, train = outbox.popleft()
-            self._send(train, peer)
-
-    # -- timers ----------------------------------------------------------------------------
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._timer_s = self._core.next_s
-        if self._timer_s != math.inf and not self._closing:
-            self._timer = self._loop.call_at(self._timer_s, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        if self._loop.time() - self._timer_s > _STALL_S:
-            # The loop did not run: acknowledgements may lie in the socket. Judge after those.
-            self._timer_s = -math.inf
-            self._after_stall(self._core.stats.datagrams_received - 1, _STALL_ROUNDS)
-        else:
-            self._handle_due()
-
-    def _after_stall(self, seen: int, rounds: int) -> None:
-        """Go round the loop, which reads the socket, until no datagram comes any more."""
-        received = self._core.stats.datagrams_received
-        if received != seen and rounds and not self._closing:
-            self._loop.call_soon(self._after_stall, received, rounds - 1)
-        else:
-            self._handle_due()
-
-    def _handle_due(self) -> None:
-        self._timer_s = math.inf
-        if self._closing:
-            return
-        for conn in self._core.due(self._loop.time()):
-            self._report(conn)
-            self.flush(conn)
-        if self._core.next_s < self._timer_s:
-            self._arm()
-        self._close_if_idle()
-
-    def _close_if_idle(self) -> None:
-        core = self._core
-        if (
-            self.closes_when_idle
-            and self._server is None
-            and not core.connections
-            and not core.time_wait
-        ):
-            self.close()
+            self.became_idle()

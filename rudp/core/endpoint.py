@@ -45,7 +45,7 @@ class Endpoint:
     Args:
         config: Settings of the endpoint and its connections.
         random_bits: A CSPRNG: `random_bits(n)` gives n random bits.
-        observe: Called with each new connection; gives its observer, or None.
+        observe: Called with each new connection's id and peer; gives its observer, or None.
     """
 
     __slots__ = (
@@ -72,7 +72,7 @@ class Endpoint:
         self,
         config: Config,
         random_bits: Callable[[int], int],
-        observe: Callable[[Connection], Observer | None] | None = None,
+        observe: Callable[[int, Address], Observer | None] | None = None,
     ) -> None:
         self.config = config
         self.connections: dict[int, Connection] = {}
@@ -207,9 +207,8 @@ class Endpoint:
         while cid == 0 or cid in self.connections or cid in self.time_wait:
             cid = self._random_bits(32)
         identity = Identity(cid, self._random_bits(32), self._random_bits(32))
-        conn = Connection(config, identity, peer, now_s)
-        if self._observe is not None:
-            conn.observer = self._observe(conn)
+        observer = self._observe(cid, peer) if self._observe is not None else None
+        conn = Connection(config, identity, peer, now_s, observer)
         self.connections[cid] = conn
         return conn
 

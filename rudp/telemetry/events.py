@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import enum
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
 from rudp.telemetry.observer import Observer
 from rudp.wire.segment import HEADER, Segment
-
-if TYPE_CHECKING:
-    from rudp.core.connection import Connection
 
 _stdlib = logging.getLogger("rudp")
 _stdlib.addHandler(logging.NullHandler())
@@ -51,7 +48,7 @@ class LogObserver(Observer):
         self._log.info("closed", reason=reason.name if reason is not None else None)
 
 
-def observe(conn: Connection) -> Observer | None:
+def observe(connection_id: int, peer: object) -> Observer | None:
     """An observer for a new connection, or None where nobody would see what it logs."""
     if structlog.is_configured():
         logger = structlog.get_logger("rudp")
@@ -63,7 +60,7 @@ def observe(conn: Connection) -> Observer | None:
         )
     else:
         return None
-    bound = logger.bind(connection=f"{conn.local_cid:08x}", peer=conn.peer)
+    bound = logger.bind(connection=f"{connection_id:08x}", peer=peer)
     return LogObserver(bound, segments=_wants_debug(bound))
 
 

@@ -1,0 +1,216 @@
+"""Between the loop and the core: datagrams in, trains out, one timer for all connections."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections import deque
+from typing import Any, Protocol, cast
+
+from rudp.aio.udp import Address, IcmpErrors
+from rudp.config import Config
+from rudp.core.connection import Connection
+from rudp.core.endpoint import Endpoint as Core
+from rudp.core.states import State
+from rudp.telemetry.events import observe
+from rudp.wire.train import Train
+
+_STALL_S = 0.1
+"""A timer this late shows that the loop was busy elsewhere."""
+_STALL_ROUNDS = 1000
+_TRAINS_A_TURN = 8
+"""What one connection may send before the others have their turn."""
+
+
+class Owner(Protocol):
+    """Whom a connection belongs to: a transport, or an attempt to open one."""
+
+    def dispatch(self) -> None:
+        """Take what is new from the connection."""
+
+
+class Pump(asyncio.DatagramProtocol):
+    """Drives a core over a datagram transport. `rudp.aio.endpoint.Endpoint` is what one uses.
+
+    The connections of one socket take turns, and none of their failures reaches another.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:
+        self._loop = loop
+        self.config = config
+        self._core = Core(config, secrets.randbits, observe)
+        self._transport: asyncio.DatagramTransport | None = None
+        self._icmp: IcmpErrors | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = math.inf
+        self._can_send = True
+        self._waiting: deque[Connection] = deque()
+        """Connections that have more to send than their turn, or the socket, allowed."""
+        self._stopped = False
+
+    # -- asyncio.DatagramProtocol --------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop has attached the socket."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        """One datagram: a train of one."""
+        self.train_received(data, len(data) or 1, addr)
+
+    def train_received(self, data: bytes, stride: int, addr: Address) -> None:
+        """A buffer of datagrams of `stride` bytes each, all from `addr`."""
+        if self._stopped:
+            return
+        core = self._core
+        for conn in core.receive(data, stride, addr, self._loop.time()):
+            while core.accepted:
+                self.accepted(core.accepted.popleft())
+            self.report(conn)
+            self.flush(conn)
+        if core.outbox:
+            self._send_outbox()
+
+    def error_received(self, exc: Exception) -> None:
+        """The network reported an error: hard for openers, soft for the rest (MUST-56)."""
+        if self._icmp is not None:
+            for address in self._icmp.drain():
+                for conn in self._core.unreachable(address):
+                    self.report(conn)
+                    self.flush(conn)
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full: what is to be sent waits in the connections."""
+        self._can_send = False
+
+    def resume_writing(self) -> None:
+        """The socket takes datagrams again."""
+        self._can_send = True
+        self._send_outbox()
+        self._next_turns()
+
+    # -- for the endpoint, its transports and its servers --------------------------------------
+
+    def flush(self, conn: Connection) -> None:
+        """Send what `conn` may send now, up to a turn's worth, and note its timers."""
+        now_s = self._loop.time()
+        for _ in range(_TRAINS_A_TURN if self._can_send else 0):
+            train = conn.poll(now_s)
+            if train is None:
+                break
+            self._send(train, conn.peer)
+            if not self._can_send:
+                self._wait_for_turn(conn)
+                break
+        else:
+            self._wait_for_turn(conn)
+        core = self._core
+        core.settle(conn, now_s)
+        if core.next_s < self._timer_s:
+            self._arm()
+        if conn.state is State.CLOSED:
+            self.report(conn)
+            if not core.connections:
+                self.became_idle()
+
+    def report(self, conn: Connection) -> None:
+        """Let the connection's owner take what is new."""
+        owner = cast("Owner | None", conn.owner)
+        if owner is not None:
+            owner.dispatch()
+
+    def watch_icmp(self) -> None:
+        """Learn from now on which peers are unreachable: connections are going to be opened."""
+        if self._icmp is None and self._transport is not None:
+            self._icmp = IcmpErrors(self._transport)
+
+    def stop(self) -> None:
+        """Send and receive no more; close the socket."""
+        self._stopped = True
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._icmp is not None:
+            self._icmp.close()
+            self._icmp = None
+        if self._transport is not None:
+            self._transport.close()
+
+    # -- for the endpoint to fill in -----------------------------------------------------------
+
+    def accepted(self, conn: Connection) -> None:
+        """A connection that the peer opened is established."""
+        raise NotImplementedError
+
+    def became_idle(self) -> None:
+        """The last connection is gone, or the last record of TIME-WAIT."""
+        raise NotImplementedError
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _send(self, train: Train, peer: Any) -> None:
+        transport = self._transport
+        self._core.stats.segments_sent += train.segments
+        if transport is not None:
+            for datagram in train.datagrams():
+                transport.sendto(datagram, peer)
+
+    def _send_outbox(self) -> None:
+        outbox = self._core.outbox
+        while outbox and self._can_send:
+            peer, train = outbox.popleft()
+            self._send(train, peer)
+
+    def _wait_for_turn(self, conn: Connection) -> None:
+        if conn not in self._waiting:
+            self._waiting.append(conn)
+            if len(self._waiting) == 1 and self._can_send:
+                self._loop.call_soon(self._next_turns)
+
+    def _next_turns(self) -> None:
+        """One turn for each connection that waits, in the order that they began to."""
+        waiting, self._waiting = self._waiting, deque()
+        for conn in waiting:
+            if not self._stopped:
+                self.flush(conn)
+
+    # -- timers ------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_s = self._core.next_s
+        if self._timer_s != math.inf and not self._stopped:
+            self._timer = self._loop.call_at(self._timer_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._loop.time() - self._timer_s > _STALL_S:
+            # The loop did not run: acknowledgements may lie in the socket. Judge after those.
+            self._timer_s = -math.inf
+            self._after_stall(self._core.stats.datagrams_received - 1, _STALL_ROUNDS)
+        else:
+            self._handle_due()
+
+    def _after_stall(self, seen: int, rounds: int) -> None:
+        """Go round the loop, which reads the socket, until no datagram comes any more."""
+        received = self._core.stats.datagrams_received
+        if received != seen and rounds and not self._stopped:
+            self._loop.call_soon(self._after_stall, received, rounds - 1)
+        else:
+            self._handle_due()
+
+    def _handle_due(self) -> None:
+        self._timer_s = math.inf
+        if self._stopped:
+            return
+        for conn in self._core.due(self._loop.time()):
+            self.report(conn)
+            self.flush(conn)
+        if self._core.next_s < self._timer_s:
+            self._arm()
+        if not self._core.connections:
+            self.became_idle()

@@ -55,6 +55,7 @@ class Config:
         fin_wait_2_timeout: Seconds that a fully closed connection waits for the peer's FIN.
         time_wait: Seconds in TIME-WAIT (2 MSL). Connection ids are random 32-bit numbers, so
             old duplicates cannot reach a successor; what remains is answering a repeated FIN.
+            It does not keep the socket of a closed server open.
         linger: Seconds that a closing event loop is held for data not yet acknowledged.
         sack: Offer and accept selective acknowledgements (RFC 2018).
         max_connections: Most connections of one endpoint; further SYNs are dropped.
@@ -79,7 +80,7 @@ class Config:
     keepalive_interval: float = 15.0
     keepalive_probes: int = 4
     fin_wait_2_timeout: float = 60.0
-    time_wait: float = 5.0
+    time_wait: float = 30.0
     linger: float = 3.0
     sack: bool = True
     max_connections: int = 65_536

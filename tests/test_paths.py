@@ -18,7 +18,7 @@ def pair() -> CorePair:
 
 
 def from_client(client: Connection, pair: CorePair, payload: bytes, **changes: object) -> bytes:
-    """A segment as the client would send it next."""
+    """A segment as the client would send it next; data counts as sent."""
     segment = Segment(
         client.peer_cid,
         to_wire(client.sender.ledger.snd_nxt),
@@ -30,6 +30,10 @@ def from_client(client: Connection, pair: CorePair, payload: bytes, **changes: o
         NONE,
         payload,
     )
+    if payload:
+        client.send(payload)
+        while client.poll(pair.now_s) is not None:
+            pass
     return encode(segment._replace(**changes))  # type: ignore[arg-type]
 
 
@@ -127,6 +131,16 @@ def test_challenges_to_one_address_are_rate_limited(pair: CorePair) -> None:
     pair.run(1.0)
     deliver(pair, from_client(client, pair, b"", flags=ACK), "new")
     assert len(challenges(pair)) == 1
+
+
+def test_who_knows_only_the_id_draws_no_challenge(pair: CorePair) -> None:
+    """The challenge tells our sequence numbers, and ids of many connections can be hit by
+    chance: SEQ and ACK have to be right too (RFC 5961's reasoning)."""
+    client, server = pair.connect()
+    for changes in ({"seq": 1}, {"ack": 1}, {"flags": PSH | RST}):
+        deliver(pair, from_client(client, pair, b"", **{"flags": ACK, **changes}), "new")
+    assert challenges(pair) == []
+    assert server.path_probe is None
 
 
 def test_a_reset_from_another_address_counts_as_a_stranger(pair: CorePair) -> None:

@@ -297,9 +297,11 @@ class Endpoint(Pump):
     async def _linger(self) -> None:
         loop = self._loop
         for conn in list(self._core.connections.values()):
-            conn.close(loop.time())
-            self.report(conn)
-            self.flush(conn)
+            if isinstance(conn.owner, ConnectionTransport):
+                conn.owner.close()
+            else:
+                conn.close(loop.time())
+                self.flush(conn)
         if self._undelivered() and not self._stopped:
             self._delivered = loop.create_future()
             await asyncio.wait([self._delivered], timeout=self.config.linger)
@@ -352,7 +354,7 @@ class Endpoint(Pump):
             self.closes_when_idle
             and self._server is None
             and not core.connections
-            and not core.time_wait
+            and (self.is_vacant or not core.time_wait)
         ):
             self.close()
 
@@ -363,6 +365,10 @@ class Endpoint(Pump):
         self._core.listen(backlog)
         self._server = server
         self._accept_factory = factory
+
+    def configure(self, config: Config) -> None:
+        """Settings for connections from now on."""
+        self.config = self._core.config = config
 
     def stop_listening(self, server: Server) -> None:
         """Refuse new connections; those that exist go on."""

@@ -131,6 +131,8 @@ async def _bind_all(
     try:
         for family, address in addresses:
             vacant = known.vacant_at(address)
+            if vacant is not None:
+                vacant.configure(config)
             endpoints.append(
                 vacant
                 or await Endpoint.open(address, family=family, config=config, reuse_port=reuse_port)

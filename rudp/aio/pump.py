@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections import deque
 from typing import Any, Protocol, cast
 
-from rudp.aio.udp import Address, IcmpErrors
+from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors
 from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
@@ -18,7 +17,8 @@ from rudp.wire.train import Train
 
 _STALL_S = 0.1
 """A timer this late shows that the loop was busy elsewhere."""
-_STALL_ROUNDS = 1000
+_STALL_DRAIN_S = 0.2
+"""How long what lies in the socket is waited for then."""
 _TRAINS_A_TURN = 8
 """What one connection may send before the others have their turn."""
 
@@ -45,9 +45,10 @@ class Pump(asyncio.DatagramProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
         self._can_send = True
-        self._waiting: deque[Connection] = deque()
+        self._waiting: dict[Connection, None] = {}
         """Connections that have more to send than their turn, or the socket, allowed."""
         self._stopped = False
+        self._send_error: Exception | None = None
 
     # -- asyncio.DatagramProtocol --------------------------------------------------------------
 
@@ -74,11 +75,10 @@ class Pump(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         """The network reported an error: hard for openers, soft for the rest (MUST-56)."""
+        self._send_error = exc
         if self._icmp is not None:
             for address in self._icmp.drain():
-                for conn in self._core.unreachable(address):
-                    self.report(conn)
-                    self.flush(conn)
+                self._on_unreachable(address)
 
     def pause_writing(self) -> None:
         """The socket's buffer is full: what is to be sent waits in the connections."""
@@ -156,6 +156,25 @@ class Pump(asyncio.DatagramProtocol):
         if transport is not None:
             for datagram in train.datagrams():
                 transport.sendto(datagram, peer)
+                if self._take_send_error() is not None:
+                    self._send_again(transport, datagram, peer)
+
+    def _send_again(self, transport: asyncio.DatagramTransport, datagram: bytes, peer: Any) -> None:
+        """The socket reported an error instead of sending. It may be about another peer's
+        datagram, which came back; if it repeats itself, there is no way to this one."""
+        transport.sendto(datagram, peer)
+        error = self._take_send_error()
+        if isinstance(error, OSError) and error.errno in UNREACHABLE:
+            self._loop.call_soon(self._on_unreachable, peer)
+
+    def _take_send_error(self) -> Exception | None:
+        error, self._send_error = self._send_error, None
+        return error
+
+    def _on_unreachable(self, peer: Any) -> None:
+        for conn in self._core.unreachable(peer):
+            self.report(conn)
+            self.flush(conn)
 
     def _send_outbox(self) -> None:
         outbox = self._core.outbox
@@ -165,13 +184,13 @@ class Pump(asyncio.DatagramProtocol):
 
     def _wait_for_turn(self, conn: Connection) -> None:
         if conn not in self._waiting:
-            self._waiting.append(conn)
+            self._waiting[conn] = None
             if len(self._waiting) == 1 and self._can_send:
                 self._loop.call_soon(self._next_turns)
 
     def _next_turns(self) -> None:
         """One turn for each connection that waits, in the order that they began to."""
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self._waiting = self._waiting, {}
         for conn in waiting:
             if not self._stopped:
                 self.flush(conn)
@@ -191,15 +210,16 @@ class Pump(asyncio.DatagramProtocol):
         if self._loop.time() - self._timer_s > _STALL_S:
             # The loop did not run: acknowledgements may lie in the socket. Judge after those.
             self._timer_s = -math.inf
-            self._after_stall(self._core.stats.datagrams_received - 1, _STALL_ROUNDS)
+            until_s = self._loop.time() + _STALL_DRAIN_S
+            self._after_stall(self._core.stats.datagrams_received - 1, until_s)
         else:
             self._handle_due()
 
-    def _after_stall(self, seen: int, rounds: int) -> None:
+    def _after_stall(self, seen: int, until_s: float) -> None:
         """Go round the loop, which reads the socket, until no datagram comes any more."""
         received = self._core.stats.datagrams_received
-        if received != seen and rounds and not self._stopped:
-            self._loop.call_soon(self._after_stall, received, rounds - 1)
+        if received != seen and self._loop.time() < until_s and not self._stopped:
+            self._loop.call_soon(self._after_stall, received, until_s)
         else:
             self._handle_due()
 

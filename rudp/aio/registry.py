@@ -67,4 +67,6 @@ async def _lifeline(known: LoopEndpoints) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        # The generator holds the loop (its finalizer hook), which would keep the loop for ever.
+        known.lifeline = None
         await asyncio.gather(*(endpoint.aclose() for endpoint in list(known.endpoints)))

@@ -179,7 +179,10 @@ class LossyRelay:
         return len(self._clients)
 
     def close(self) -> None:
-        """Close every socket and forget what is on its way. Calling it again does nothing."""
+        """Close every socket and forget what is on its way.
+
+        Calling it again does nothing; calling it after the loop was closed is in order.
+        """
         if self._closed:
             return
         self._closed = True
@@ -191,8 +194,7 @@ class LossyRelay:
             self._forget(client)
         self._pending.clear()
         self._pending_bytes = 0
-        self._loop.remove_reader(self._sock)
-        self._sock.close()
+        self._close_socket(self._sock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -317,8 +319,12 @@ class LossyRelay:
     def _forget(self, client: _Client) -> None:
         client.open = False
         del self._clients[client.address]
-        self._loop.remove_reader(client.upstream)
-        client.upstream.close()
+        self._close_socket(client.upstream)
+
+    def _close_socket(self, sock: socket.socket) -> None:
+        if not self._loop.is_closed():
+            self._loop.remove_reader(sock)
+        sock.close()
 
 
 async def _resolve(address: tuple[str, int]) -> tuple[Any, ...]:

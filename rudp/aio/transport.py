@@ -59,6 +59,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         self._eof_delivered = False
         self._paused = False
         self._writes_after_loss = 0
+        self._dispatching = False
+        self._ended = False
         self.set_protocol(protocol)
         conn.owner = self
         if server is not None:
@@ -184,9 +186,9 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
     def _force_close(self, exc: BaseException | None) -> None:
         if self._lost:
             return
+        self._lose(exc)
         self._conn.abort(self._loop.time())
         self._endpoint.flush(self._conn)
-        self._lose(exc)
 
     def _fatal_error(self, exc: BaseException, message: str) -> None:
         if isinstance(exc, OSError):
@@ -213,6 +215,15 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
 
     def dispatch(self) -> None:
         """Hand everything that is new to the protocol."""
+        if self._dispatching:
+            return
+        self._dispatching = True
+        try:
+            self._dispatch()
+        finally:
+            self._dispatching = False
+
+    def _dispatch(self) -> None:
         conn = self._conn
         if conn.receiver.inbox.size:
             self._deliver()
@@ -228,6 +239,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             self._maybe_resume_protocol()
         if conn.notices:
             self._take_notices()
+        if self._ended and (self._closing or self._eof_delivered):
+            self._lose(None)
 
     def _deliver(self) -> None:
         receiver = self._conn.receiver
@@ -279,8 +292,10 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             if notice is Notice.FINISHED and self._closing:
                 self._lose(None)
             elif notice is Notice.CLOSED:
-                self._closing = True
-                self._lose(error_for(conn.reason) if conn.reason is not None else None)
+                if conn.reason is None and conn.receiver.fin_received and not self._closing:
+                    self._ended = True  # orderly: what was received is still to be read
+                else:
+                    self._lose(error_for(conn.reason) if conn.reason is not None else None)
 
     def _lose(self, exc: BaseException | None) -> None:
         if self._lost:
@@ -317,7 +332,7 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             )
         if self._eof_sent:
             raise RuntimeError("Cannot call write() after write_eof()")
-        if self._closing:
+        if self._closing or not self._conn.can_send:
             if self._lost:
                 if self._writes_after_loss >= constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
                     logger.warning("write() after the connection was lost.")

@@ -155,7 +155,7 @@ class IcmpErrors:
         found: list[Address] = []
         if self._sock is None:
             return found
-        while True:
+        for _ in range(_ERRORS_A_TURN):
             try:
                 _, ancillary, _, address = self._sock.recvmsg(0, 512, socket.MSG_ERRQUEUE)
             except (BlockingIOError, InterruptedError):
@@ -164,8 +164,9 @@ class IcmpErrors:
                 continue  # the pending error itself; the queue follows
             for _, kind, data in ancillary:
                 code = int.from_bytes(data[:4], sys.byteorder)
-                if kind in (_IP_RECVERR, _IPV6_RECVERR) and code in _UNREACHABLE:
+                if kind in (_IP_RECVERR, _IPV6_RECVERR) and code in UNREACHABLE:
                     found.append(address)
+        return found
 
     def close(self) -> None:
         """Give the duplicate of the socket back."""
@@ -175,4 +176,6 @@ class IcmpErrors:
 
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-_UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
+_ERRORS_A_TURN = 64
+UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
+"""No way to the peer, or nobody there."""

@@ -17,7 +17,7 @@ class ChunkRun:
     __slots__ = ("_chunks", "size")
 
     def __init__(self) -> None:
-        self._chunks: list[bytes | bytearray] = []
+        self._chunks: list[bytes | bytearray | memoryview] = []
         self.size = 0
 
     def append(self, data: bytes) -> None:
@@ -39,15 +39,26 @@ class ChunkRun:
         self.size = 0
         return chunks
 
-    def take_first(self, most: int) -> bytes:
-        """Remove and return the first chunk, or the first `most` bytes of a longer one."""
-        first = self._chunks[0]
-        if len(first) <= most:
-            del self._chunks[0]
+    def take_some(self, most: int) -> bytes:
+        """Remove and return the first `most` bytes, or all there are. The run is not empty."""
+        chunks = self._chunks
+        first = chunks[0]
+        if len(first) > most:
+            view = memoryview(first)
+            chunks[0] = view[most:]
+            taken = bytes(view[:most])
+        elif len(chunks) == 1:
+            chunks.clear()
             taken = bytes(first)
         else:
-            taken = bytes(first[:most])
-            self._chunks[0] = first[most:]
+            count, size = 0, 0
+            for chunk in chunks:
+                size += len(chunk)
+                if size > most:
+                    break
+                count += 1
+            taken = b"".join(chunks[:count])
+            del chunks[:count]
         self.size -= len(taken)
         return taken
 
@@ -55,7 +66,7 @@ class ChunkRun:
         """How many chunks there are: what the run costs beyond its bytes."""
         return len(self._chunks)
 
-    def _join(self, data: bytes | bytearray) -> None:
+    def _join(self, data: bytes | bytearray | memoryview) -> None:
         chunks = self._chunks
         if chunks and len(chunks[-1]) + len(data) <= SMALL:
             last = chunks[-1]

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from rudp.recovery.ledger import Delivery
 
 
+MAX_SACKED_RANGES = 2048
+"""SACK is advice (RFC 2018 §8): beyond this many ranges a peer is not taken at its word."""
+
+
 def is_acceptable(sender: Sender, ack: int) -> bool:
     """RFC 5961 §5.2: neither older than the largest window nor beyond what was sent."""
     ledger = sender.ledger
@@ -90,6 +94,8 @@ def _blocks(sender: Sender, seg: Segment, ack: int) -> list[tuple[int, int]]:
     if not seg.options.sack or not sender.peer_sack:
         return []
     ledger = sender.ledger
+    if len(ledger.sacked) > MAX_SACKED_RANGES:
+        return []
     snd_una = max(ack, ledger.snd_una)
     blocks = []
     for left32, right32 in seg.options.sack:
@@ -124,8 +130,9 @@ def _on_advance(conn: Connection, seg: Segment, now_s: float) -> float | None:
 def _on_window(conn: Connection, now_s: float) -> None:
     """The peer's window moved without an acknowledgement of data."""
     sender = conn.sender
-    sender.progress_s = now_s
-    conn.arm_give_up()
+    if sender.outstanding or sender.has_new:
+        sender.progress_s = now_s
+        conn.arm_give_up()
     if sender.usable_window() > 0:
         conn.timers.stop(Timer.PERSIST)
         sender.persist_backoff = 0

@@ -30,14 +30,19 @@ def arrive(conn: Connection, seg: Segment, now_s: float) -> None:
     seq = widen(receiver, seg.seq)
     flags = seg.flags
     length = seg.length
+    if _proves_another_peer(conn, seg, seq):
+        synchronize(conn, seg, now_s)
+        seq = receiver.irs
     if flags & SYN and state is State.SYN_RECEIVED and seq == receiver.irs:
         # Figure 8's crossing SYN-ACK of a simultaneous open: its SYN was counted already.
-        seg = seg._replace(flags=flags & ~SYN)
+        # Its window is not scaled.
+        seg = seg._replace(flags=flags & ~SYN, window=seg.window >> conn.sender.scale)
         flags, seq, length = seg.flags, seq + 1, length - 1
+        receiver.note_timestamp(seq, seg.tsval, now_s)
     if not _passes(conn, seg, seq, length, now_s):
         return
     if flags & RST:
-        _reset(conn, seq)
+        _reset(conn, seq, now_s)
         return
     if flags & SYN:
         conn.challenge(now_s)  # RFC 5961 §4.2
@@ -65,6 +70,13 @@ def _passes(conn: Connection, seg: Segment, seq: int, length: int, now_s: float)
     if receiver.is_acceptable(seq, length):
         return True
     if not seg.flags & RST:
+        if (
+            length
+            and seg.flags & ACK
+            and receiver.is_repeat(seq, length)
+            and acks.is_acceptable(conn.sender, from_wire(seg.ack, conn.sender.ledger.snd_una))
+        ):
+            receiver.note_timestamp(seq, seg.tsval, now_s)
         if seg.payload or seg.flags & FIN:
             conn.stats.bytes_duplicate += len(seg.payload)
             receiver.ack_need = AckNeed.NOW
@@ -75,16 +87,33 @@ def _passes(conn: Connection, seg: Segment, seq: int, length: int, now_s: float)
     return False
 
 
-def _reset(conn: Connection, seq: int) -> None:
+def _proves_another_peer(conn: Connection, seg: Segment, seq: int) -> bool:
+    """A SYN-ACK for our SYN, after a SYN that crossed it and named other numbers.
+
+    Anybody who knows our address can forge a bare SYN and make it look like a simultaneous
+    open; only who received our SYN can acknowledge it.
+    """
+    return (
+        conn.state is State.SYN_RECEIVED
+        and not conn.passive
+        and seg.flags & (SYN | ACK | RST) == SYN | ACK
+        and seq != conn.receiver.irs
+        and from_wire(seg.ack, conn.sender.iss) == conn.sender.iss + 1
+        and bool(seg.options.connection_id)
+        and seg.options.version == WIRE_VERSION
+    )
+
+
+def _reset(conn: Connection, seq: int, now_s: float) -> None:
     """A reset in the window counts only at exactly RCV.NXT (RFC 5961 §3.2)."""
     if seq != conn.receiver.rcv_nxt:
-        conn.challenge(conn.receiver.last_received_s)
+        conn.challenge(now_s)
         return
     if conn.state is State.SYN_RECEIVED:
         # A passive open goes back to LISTEN without a word (§3.10.7.4, second).
         conn.fail(Reason.REFUSED)
-    elif conn.state in (State.CLOSING, State.LAST_ACK) and conn.sender.all_acked:
-        conn.finish()  # the peer has all data and has forgotten us: nothing is lost
+    elif conn.is_delivered:
+        conn.finish()  # the peer has all of it and has forgotten us: nothing is lost
     else:
         conn.fail(Reason.RESET_BY_PEER)
 

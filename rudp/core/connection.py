@@ -156,6 +156,11 @@ class Connection:
             raise LocalProtocolError(f"cannot send in {self.state.name}")
         self.sender.buffer.append(data)
 
+    @property
+    def can_send(self) -> bool:
+        """Whether `send()` takes data."""
+        return self.state in CAN_SEND and not self.sender.fin_queued
+
     def shutdown(self) -> None:
         """CLOSE of the sending direction: a FIN follows all that was written (§3.6)."""
         if self.sender.fin_queued or self.state not in CAN_SEND:
@@ -306,10 +311,16 @@ class Connection:
         if Notice.FINISHED not in self.notices:
             self.notices.append(Notice.FINISHED)
 
+    @property
+    def is_delivered(self) -> bool:
+        """All that was written is acknowledged, and no more can come that anyone would read."""
+        closing = self.sender.fin_sent and (self.orphaned or self.receiver.fin_received)
+        return closing and self.sender.all_acked
+
     def finish(self) -> None:
-        """LAST-ACK is over: an orderly end."""
+        """An orderly end, though not every step of the diagram was seen."""
         self.note_finished()
-        self._gone(Event.FIN_ACKED)
+        self._gone(Event.FIN_ACKED if self.state is State.LAST_ACK else Event.ABORT)
 
     def fail(self, reason: Reason) -> None:
         """The connection is over, and not in an orderly way."""
@@ -369,11 +380,10 @@ class Connection:
         return self.timers.next_s
 
     def _gone(self, event: Event) -> None:
-        if self.state is State.CLOSING and event is Event.FIN_ACKED:
-            event = Event.ABORT
         self.move(event)
         self.timers.stop_all()
         self.probe_seq = None
+        self.sender.buffer.release(self.sender.buffer.end)
         self.notices.append(Notice.CLOSED)
 
 

@@ -24,8 +24,11 @@ from rudp.wire.segment import ACK, FIN, RST, SYN, Malformed, Segment, encode
 from rudp.wire.seq import MASK
 from rudp.wire.train import Buffer, Train, decode_train
 
-_RESETS_PER_S = 1000.0
-_RESETS_BURST = 1000.0
+_ANSWERS_PER_S = 1000.0
+_ANSWERS_BURST = 1000.0
+_EVICT_AFTER_S = 3.5
+_OUTBOX_MOST = 1000
+"""Answers kept while the socket takes none."""
 
 
 class TimeWait(NamedTuple):
@@ -49,13 +52,13 @@ class Endpoint:
     """
 
     __slots__ = (
+        "_answer_at_s",
+        "_answer_tokens",
         "_by_peer",
         "_heap",
         "_observe",
         "_opening",
         "_random_bits",
-        "_reset_at_s",
-        "_reset_tokens",
         "_serial",
         "_time_wait_order",
         "accepted",
@@ -79,7 +82,8 @@ class Endpoint:
         self.time_wait: dict[int, TimeWait] = {}
         self.backlog: int | None = None
         """Half-open connections that the listener admits; None while nobody listens."""
-        self.half_open = 0
+        self.half_open: dict[int, Connection] = {}
+        """Connections that peers opened and that are not established, oldest first."""
         self.accepted: deque[Connection] = deque()
         """Passively opened connections that have just been established."""
         self.outbox: deque[tuple[Address, Train]] = deque()
@@ -92,8 +96,8 @@ class Endpoint:
         self._heap: list[tuple[float, int, Connection]] = []
         self._serial = 0
         self._time_wait_order: deque[tuple[float, int]] = deque()
-        self._reset_tokens = _RESETS_BURST
-        self._reset_at_s = -math.inf
+        self._answer_tokens = _ANSWERS_BURST
+        self._answer_at_s = -math.inf
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -127,7 +131,7 @@ class Endpoint:
 
         Returns the connections that it concerned, which want to be flushed.
         """
-        touched: list[Connection] = []
+        touched: dict[Connection, None] = {}
         for segment in decode_train(data, stride):
             if isinstance(segment, Malformed):
                 self.stats.datagrams_received += 1
@@ -141,13 +145,16 @@ class Endpoint:
                 conn = self._elsewhere(conn, segment, peer, now_s)
             if conn is None:
                 continue
-            before = conn.state
+            before, peer_cid = conn.state, conn.peer_cid
             conn.arrive(segment, now_s)
-            if before <= State.SYN_RECEIVED and conn.state is not before:
-                self._handshake_moved(conn, before)
-            if conn not in touched:
-                touched.append(conn)
-        return touched
+            if before <= State.SYN_RECEIVED:
+                if conn.state is not before:
+                    self._handshake_moved(conn, before)
+                elif conn.peer_cid != peer_cid:
+                    del self._by_peer[conn.peer, peer_cid]
+                    self._by_peer[conn.peer, conn.peer_cid] = conn
+            touched[conn] = None
+        return list(touched)
 
     def unreachable(self, peer: Address) -> list[Connection]:
         """The network reported `peer` as unreachable: a hard error for connections that are
@@ -171,6 +178,8 @@ class Endpoint:
             self._serial += 1
             conn.armed_s = conn.next_s
             heapq.heappush(self._heap, (conn.next_s, self._serial, conn))
+            if len(self._heap) > 2 * len(self.connections) + 64:
+                self._compact()
 
     @property
     def next_s(self) -> float:
@@ -199,6 +208,21 @@ class Endpoint:
             else:
                 self.settle(conn, now_s)
         return touched
+
+    def _compact(self) -> None:
+        """Drop what has been replaced: it would hold connections and their data until it is due."""
+        live, seen = [], set()
+        for entry in self._heap:
+            conn = entry[2]
+            if (
+                entry[0] == conn.armed_s
+                and conn.state is not State.CLOSED
+                and conn.local_cid not in seen
+            ):
+                seen.add(conn.local_cid)
+                live.append(entry)
+        heapq.heapify(live)
+        self._heap[:] = live  # in place: due() holds the list
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -267,14 +291,14 @@ class Endpoint:
             self.stats.refused += 1
             self._refuse(segment, peer, now_s)
             return None
-        if self.half_open >= self.backlog:
+        if len(self.half_open) >= self.backlog and not self._evict_half_open(now_s):
             self.stats.backlog_drops += 1
             return None
         if len(self.connections) >= self.config.max_connections:
             self.stats.limit_drops += 1
             return None
         conn = self._new(self.config, peer, now_s)
-        self.half_open += 1
+        self.half_open[conn.local_cid] = conn
         self._by_peer[peer, options.connection_id] = conn
         conn.open_passively(segment, now_s)
         return conn
@@ -295,10 +319,21 @@ class Endpoint:
             if conn.state is not State.CLOSED:
                 self._by_peer[conn.peer, conn.peer_cid] = conn
         elif conn.passive:
-            self.half_open -= 1
+            self.half_open.pop(conn.local_cid, None)
             if conn.state is not State.CLOSED:
                 self.accepted.append(conn)
                 self.stats.accepted += 1
+
+    def _evict_half_open(self, now_s: float) -> bool:
+        """Make room for a SYN by giving up the oldest half-open connection, if its SYN-ACK has
+        been repeated in vain: forged SYNs must not close a listener for as long as they like."""
+        oldest = next(iter(self.half_open.values()))
+        if now_s - oldest.opened_s < _EVICT_AFTER_S:
+            return False
+        oldest.fail(Reason.CONNECT_TIMEOUT)
+        self._forget(oldest)
+        self.stats.half_open_evicted += 1
+        return True
 
     def _no_longer_opening(self, conn: Connection) -> None:
         opening = self._opening.get(conn.peer)
@@ -311,6 +346,7 @@ class Endpoint:
         if self.connections.get(conn.local_cid) is not conn:
             return
         del self.connections[conn.local_cid]
+        self.half_open.pop(conn.local_cid, None)
         self.stats.closed += 1
         self._no_longer_opening(conn)
         if self._by_peer.get((conn.peer, conn.peer_cid)) is conn:
@@ -343,6 +379,8 @@ class Endpoint:
         (RFC 9293 §3.10.7.4, RFC 1337)."""
         if segment.flags & RST or not segment.length:
             return
+        if not self._may_answer(now_s):
+            return
         self.stats.time_wait_acks += 1
         tsval = (int(now_s * 1e6) + entry.ts_offset) & MASK
         self._emit(
@@ -351,21 +389,23 @@ class Endpoint:
             ),
             entry.peer,
         )
-        if segment.flags & FIN:
+        if segment.flags & FIN and entry.expires_s - now_s < 0.75 * self.config.time_wait:
             restarted = entry._replace(expires_s=now_s + self.config.time_wait)
             self._remember(segment.cid, restarted)
 
     def _refuse(self, syn: Segment, peer: Address, now_s: float) -> None:
         """Answer a SYN that nobody listens for (RFC 9293 §3.10.7.1)."""
-        if self._may_reset(now_s):
+        if self._may_answer(now_s):
+            self.stats.resets_sent += 1
             ack = (syn.seq + syn.length) & MASK
             cid = syn.options.connection_id or 0
             self._emit(Segment(cid, 0, ack, RST | ACK, 0, 0, syn.tsval), peer)
 
     def _reset_stranger(self, segment: Segment, peer: Address, now_s: float) -> None:
         """Answer a segment for a connection that nobody has; a reset is never answered."""
-        if segment.flags & RST or not self._may_reset(now_s):
+        if segment.flags & RST or not self._may_answer(now_s):
             return
+        self.stats.resets_sent += 1
         options = NONE._replace(unknown_id=segment.cid)
         if segment.flags & ACK:
             reset = Segment(0, segment.ack, 0, RST, 0, 0, segment.tsval, options)
@@ -374,18 +414,18 @@ class Endpoint:
             reset = Segment(0, 0, ack, RST | ACK, 0, 0, segment.tsval, options)
         self._emit(reset, peer)
 
-    def _may_reset(self, now_s: float) -> bool:
-        """At most so many resets a second: a flood of strangers must not turn into ours."""
-        elapsed_s = max(0.0, now_s - self._reset_at_s)
-        self._reset_at_s = max(now_s, self._reset_at_s)
-        self._reset_tokens = min(_RESETS_BURST, self._reset_tokens + elapsed_s * _RESETS_PER_S)
-        if self._reset_tokens < 1:
-            self.stats.resets_suppressed += 1
-            return False
-        self._reset_tokens -= 1
-        self.stats.resets_sent += 1
-        return True
+    def _may_answer(self, now_s: float) -> bool:
+        """At most so many answers a second to whom no connection belongs: a flood of strangers
+        must not turn into a flood of ours."""
+        elapsed_s = max(0.0, now_s - self._answer_at_s)
+        self._answer_at_s = max(now_s, self._answer_at_s)
+        tokens = min(_ANSWERS_BURST, self._answer_tokens + elapsed_s * _ANSWERS_PER_S)
+        allowed = tokens >= 1
+        self._answer_tokens = tokens - allowed
+        self.stats.answers_suppressed += not allowed
+        return allowed
 
     def _emit(self, segment: Segment, peer: Address) -> None:
         datagram = encode(segment)
-        self.outbox.append((peer, Train([datagram], len(datagram), 1)))
+        if len(self.outbox) < _OUTBOX_MOST:
+            self.outbox.append((peer, Train([datagram], len(datagram), 1)))

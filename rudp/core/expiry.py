@@ -12,6 +12,9 @@ from rudp.errors import Reason
 if TYPE_CHECKING:
     from rudp.core.connection import Connection
 
+_HALF_OPEN_S = 30.0
+"""A SYN costs its sender nothing: its SYN-ACK is repeated four times, then forgotten."""
+
 
 def handle(conn: Connection, now_s: float) -> None:
     """Handle every timer of the connection that is due."""
@@ -23,6 +26,8 @@ def handle(conn: Connection, now_s: float) -> None:
 def patience_s(conn: Connection) -> float:
     """How long the peer may leave what was sent unanswered (RFC 9293 §3.8.3, R2)."""
     config = conn.config
+    if conn.state is State.SYN_RECEIVED and conn.passive:
+        return min(config.connect_timeout, _HALF_OPEN_S)
     if conn.state in (State.SYN_SENT, State.SYN_RECEIVED):
         return config.connect_timeout
     if config.user_timeout is not None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rudp.core import transmit
+from rudp.core import acks, transmit
 from rudp.core.connection import Address, Connection
+from rudp.core.receive import widen
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.wire.options import NONE
 from rudp.wire.segment import ACK, RST, SYN, Segment
-from rudp.wire.seq import MASK, to_wire
+from rudp.wire.seq import MASK, from_wire, to_wire
 
 _REPEAT_AFTER_S = 0.25
 
@@ -37,7 +38,17 @@ def may_come_from_elsewhere(conn: Connection, segment: Segment) -> bool:
     if conn.state is State.SYN_SENT:
         expected = to_wire(conn.sender.iss + 1)
         return segment.flags & (SYN | ACK | RST) == SYN | ACK and segment.ack == expected
-    return conn.state in SYNCHRONIZED and not segment.flags & (SYN | RST)
+    if conn.state not in SYNCHRONIZED or segment.flags & (SYN | RST) or not segment.flags & ACK:
+        return False
+    # The challenge tells our numbers: only who knows them already may draw one (32-bit ids of many
+    # connections can be hit by chance; id, SEQ and ACK together cannot).
+    sender, receiver = conn.sender, conn.receiver
+    seq, length = widen(receiver, segment.seq), segment.length
+    return acks.is_acceptable(sender, from_wire(segment.ack, sender.ledger.snd_una)) and (
+        receiver.is_acceptable(seq, length)
+        or (length > 0 and receiver.is_repeat(seq, length))
+        or seq == receiver.rcv_nxt - 1
+    )
 
 
 def answers_probe(conn: Connection, segment: Segment, address: Address) -> bool:

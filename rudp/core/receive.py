@@ -112,9 +112,16 @@ class Receiver:
             return self.rcv_nxt <= seq < self.rcv_adv or seq == self.rcv_nxt
         return seq < self.rcv_adv and seq + length > self.rcv_nxt
 
+    def is_repeat(self, seq: int, length: int) -> bool:
+        """Data that was acknowledged before, and not long ago."""
+        return self.rcv_nxt - self._limit <= seq and seq + length <= self.rcv_nxt
+
     def note_timestamp(self, seq: int, tsval: int, now_s: float) -> None:
         """Update TS.Recent from a segment that begins at or before Last.ACK.sent (§4.3)."""
-        if seq <= self.last_ack_sent and (tsval - self.ts_recent) & 0xFFFF_FFFF < 0x8000_0000:
+        if seq <= self.last_ack_sent and (
+            (tsval - self.ts_recent) & 0xFFFF_FFFF < 0x8000_0000
+            or now_s - self.ts_recent_s >= _PAWS_VALID_S
+        ):
             self.ts_recent = tsval
             self.ts_recent_s = now_s
 
@@ -148,7 +155,7 @@ class Receiver:
 
     def take_some(self, most: int) -> bytes:
         """The application reads at most `most` bytes of what there is; opens the window."""
-        chunk = self.inbox.take_first(most)
+        chunk = self.inbox.take_some(most)
         self._after_read()
         return chunk
 

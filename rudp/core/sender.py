@@ -12,6 +12,9 @@ from rudp.recovery.rtt import RttEstimator
 DEFAULT_MSS = 536
 """For a peer whose SYN has no MSS option (RFC 9293 MUST-15)."""
 
+MIN_MSS = 64
+"""Less would let a SYN turn every byte into a datagram (Linux: tcp_min_snd_mss)."""
+
 _MIN_SEND_BUFFER = 65_536
 
 
@@ -22,6 +25,7 @@ class Sender:
     """
 
     __slots__ = (
+        "_capacity",
         "buffer",
         "cc",
         "detector",
@@ -55,6 +59,7 @@ class Sender:
         self.cc: CongestionController = resolve(config.congestion)(config.mss)
         self.detector = DupThreshDetector()
         self.limit = config.send_buffer
+        self._capacity = min(_MIN_SEND_BUFFER, self.limit)
         self.snd_wnd = 0
         self.snd_wl1 = 0
         self.snd_wl2 = 0
@@ -75,7 +80,7 @@ class Sender:
 
     def negotiate(self, peer_mss: int | None, scale: int | None, *, sack: bool) -> None:
         """Take what the peer's SYN announced."""
-        self.mss = min(self.mss, peer_mss or DEFAULT_MSS)
+        self.mss = min(self.mss, max(peer_mss or DEFAULT_MSS, MIN_MSS))
         self.scale = min(scale or 0, 14)  # RFC 7323 §2.3: a larger shift means 14
         self.peer_sack = sack
         self.cc.mss = self.mss
@@ -124,8 +129,12 @@ class Sender:
     @property
     def capacity(self) -> int:
         """Bytes that the connection takes before the application is slowed: enough for two
-        congestion windows, so that acknowledgements never find it empty-handed."""
-        return min(max(_MIN_SEND_BUFFER, 2 * self.cc.cwnd), self.limit)
+        congestion windows, so that acknowledgements never find it empty-handed. It grows with
+        the window and does not shrink with it, as the kernel's send buffer."""
+        wanted = min(2 * self.cc.cwnd, self.limit)
+        if wanted > self._capacity:
+            self._capacity = wanted
+        return self._capacity
 
     def usable_window(self) -> int:
         """Sequence numbers that the peer's window still lets out."""

@@ -83,7 +83,8 @@ class EndpointStats:
     unknown_connection: int = 0
     wrong_address: int = 0
     resets_sent: int = 0
-    resets_suppressed: int = 0
+    answers_suppressed: int = 0
+    half_open_evicted: int = 0
     resets_ignored: int = 0
     backlog_drops: int = 0
     limit_drops: int = 0

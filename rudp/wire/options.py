@@ -12,9 +12,12 @@ VERSION, CONNECTION_ID, COOKIE, UNKNOWN_ID = 128, 129, 130, 131
 PATH_CHALLENGE, PATH_RESPONSE, PADDING, ECN_COUNTS = 132, 133, 134, 135
 
 WIRE_VERSION = 1
+_MAX_OPTIONS = 40
+"""Far more than any sender has use for; a thousand would cost as much as a thousand segments."""
 MAX_SACK_BLOCKS = 31
 """What the one-byte length of an option can carry; senders stay far below."""
 
+_NOP_BYTE = bytes((NOP,))
 _U32_PAIR = struct.Struct(">II")
 
 
@@ -74,15 +77,19 @@ def parse(block: bytes) -> Options | None:
 
     An option of unknown kind is skipped (RFC 9293 MUST-6). A length that runs over the block,
     or is not one that a known kind can have, condemns the segment (MUST-7), and so does a known
-    kind that comes twice: no honest sender repeats one.
+    kind that comes twice: no honest sender repeats one. So does an absurd number of options.
     """
     fields: dict[str, object] = {}
     at, end = 0, len(block)
+    budget = _MAX_OPTIONS
     while at < end:
         kind = block[at]
         if kind == NOP:
-            at += 1
+            at = end - len(block[at:].lstrip(_NOP_BYTE))
             continue
+        budget -= 1
+        if budget < 0:
+            return None
         if kind == END:
             break
         if at + 1 >= end:

@@ -375,4 +375,3 @@ class Endpoint(Pump):
         if self._server is server:
             self._core.stop_listening()
             self._server = None
-            self.became_idle()

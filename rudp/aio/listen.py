@@ -69,9 +69,15 @@ async def create_server(
             raise ValueError("Neither host/port nor sock were specified")
         addresses = await _addresses(host, port, family, flags)
         endpoints = await _bind_all(addresses, config, reuse_port=reuse_port)
+    for endpoint in endpoints:
+        endpoint.closes_when_idle = True
     server = Server(asyncio.get_running_loop(), endpoints, protocol_factory, backlog)
     if start_serving:
-        await server.start_serving()
+        try:
+            await server.start_serving()
+        except BaseException:
+            server.close()
+            raise
     return server
 
 
@@ -142,6 +148,4 @@ async def _bind_all(
             if not endpoint.connection_count:
                 endpoint.close()
         raise
-    for endpoint in endpoints:
-        endpoint.closes_when_idle = True
     return endpoints

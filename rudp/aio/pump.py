@@ -7,7 +7,7 @@ import math
 import secrets
 from typing import Any, Protocol, cast
 
-from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors
+from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors, StoppableProtocol
 from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
@@ -30,7 +30,7 @@ class Owner(Protocol):
         """Take what is new from the connection."""
 
 
-class Pump(asyncio.DatagramProtocol):
+class Pump(StoppableProtocol):
     """Drives a core over a datagram transport. `rudp.aio.endpoint.Endpoint` is what one uses.
 
     The connections of one socket take turns, and none of their failures reaches another.
@@ -55,6 +55,8 @@ class Pump(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has attached the socket."""
         self._transport = cast("asyncio.DatagramTransport", transport)
+        if self._stopped:
+            self._transport.close()
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """One datagram: a train of one."""

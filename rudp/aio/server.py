@@ -108,6 +108,7 @@ class Server(asyncio.AbstractServer):
         self._former = endpoints
         for endpoint in endpoints:
             endpoint.stop_listening(self)
+            endpoint.became_idle()
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()
         self._wake_if_over()

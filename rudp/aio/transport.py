@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rudp.core.connection import Connection, Notice
+from rudp.core.states import State
 from rudp.errors import error_for
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             and not conn.receiver.inbox.size
         ):
             self._deliver_eof()
-        if self._protocol_paused:
+        if self._protocol_paused and conn.state is not State.CLOSED:
             self._maybe_resume_protocol()
         if conn.notices:
             self._take_notices()

@@ -55,9 +55,17 @@ async def resolve(
     ]
 
 
+class StoppableProtocol(asyncio.DatagramProtocol):
+    """A datagram protocol that closes its transport when told to, now or once it has one."""
+
+    def stop(self) -> None:
+        """Close the transport."""
+        raise NotImplementedError
+
+
 async def open_datagram(
     loop: asyncio.AbstractEventLoop,
-    protocol: asyncio.DatagramProtocol,
+    protocol: StoppableProtocol,
     address: Address | None,
     *,
     family: int,
@@ -66,7 +74,7 @@ async def open_datagram(
 ) -> asyncio.DatagramTransport:
     """Bind a UDP socket (or take `sock`) and attach `protocol` to it.
 
-    Raises `OSError` if the address cannot be bound.
+    Raises `OSError` if the address cannot be bound. Cancellation closes the socket, `sock` too.
     """
     if sock is None and has_own_network(loop):
         transport, _ = await loop.create_datagram_endpoint(
@@ -79,8 +87,9 @@ async def open_datagram(
         enlarge_buffers(own)
         transport, _ = await loop.create_datagram_endpoint(lambda: protocol, sock=own)
     except BaseException:
-        if sock is None:
-            own.close()
+        # The loop may have made the transport all the same: uvloop tells the protocol later.
+        protocol.stop()
+        own.close()
         raise
     return transport
 

@@ -113,7 +113,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--loops", type=_names(LOOPS), default=list(default_loops))
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument(
-        "--seconds", type=float, default=1.5, help="of a bulk cell (1.5); the others take half"
+        "--seconds", type=float, default=1.0, help="of a bulk cell (1); the others take half"
     )
     parser.add_argument("--quick", action="store_true", help="one repeat of 0.5 s")
     parser.add_argument("--config", type=_config, default={}, help="rudp.Config fields as JSON")

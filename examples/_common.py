@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import unicodedata
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import rudp
@@ -114,7 +114,10 @@ def impaired(args: argparse.Namespace) -> bool:
 
 
 def links(args: argparse.Namespace) -> tuple[Link, Link]:
-    """The two directions of the link that the options describe: to the server, to the client."""
+    """The two directions of the link that the options describe: to the server, to the client.
+
+    `args.seed` is drawn if there is none.
+    """
     if args.reorder and not args.delay:
         raise Failure("--reorder needs a --delay: what arrives at once cannot be overtaken")
     config = LinkConfig(
@@ -124,25 +127,32 @@ def links(args: argparse.Namespace) -> tuple[Link, Link]:
         reorder=args.reorder,
         duplicate=args.duplicate,
     )
-    seed = random.getrandbits(32) if args.seed is None else args.seed
-    print(f"link seed {seed}", file=sys.stderr, flush=True)
+    if args.seed is None:
+        args.seed = random.getrandbits(32)
     return (
-        Link(config, random.Random(f"{seed} to the server")),
-        Link(config, random.Random(f"{seed} to the client")),
+        Link(config, random.Random(f"{args.seed} to the server")),
+        Link(config, random.Random(f"{args.seed} to the client")),
     )
 
 
-@asynccontextmanager
-async def through_link(target: Address, args: argparse.Namespace) -> AsyncIterator[Address]:
-    """The address to connect to: `target` itself, or a relay with the bad link in front of it."""
+async def through_link(target: Address, args: argparse.Namespace) -> Address:
+    """The address to connect to: `target` itself, or a relay with the bad link in front of it.
+
+    The relay lives as long as the event loop, since what the program has written may still be
+    under way when its main function has returned.
+    """
     if not impaired(args):
-        yield target
-        return
+        return target
     if args.transport != "rudp":
         raise Failure("a bad link carries UDP: use it with --transport rudp")
     to_server, to_client = links(args)
-    async with await LossyRelay.start(target, to_server=to_server, to_client=to_client) as relay:
-        yield relay.address
+    print(f"link seed {args.seed}", file=sys.stderr, flush=True)
+    relay = await LossyRelay.start(target, to_server=to_server, to_client=to_client)
+    _relays.append(relay)
+    return relay.address
+
+
+_relays: list[LossyRelay] = []
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -185,13 +195,43 @@ async def stdin_lines() -> AsyncIterator[str]:
         yield line
 
 
-async def until_stopped(server: asyncio.AbstractServer) -> None:
-    """Serve until the program is stopped, then take no new connections.
+class Handler:
+    """A server's callback that can be stopped: it knows the tasks in which it runs."""
+
+    def __init__(self, serve: Callable[..., Coroutine[Any, Any, None]]) -> None:
+        self._serve = serve
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            # Not passed on: only stop() cancels, and the streams of Python 3.11 report a
+            # cancelled callback as a mistake.
+            writer.transport.abort()
+        finally:
+            self._tasks.discard(task)
+
+    async def stop(self) -> None:
+        """Cut off the connections that are still being served."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
+
+
+async def until_stopped(server: asyncio.AbstractServer, until: asyncio.Event | None = None) -> None:
+    """Serve until the program is stopped, or an event happens; then take no new connections.
 
     Unlike serve_forever() it does not wait for the clients that are still there.
     """
     try:
-        await asyncio.get_running_loop().create_future()
+        await (until or asyncio.Event()).wait()
     finally:
         server.close()
 
@@ -203,7 +243,7 @@ async def send_message(writer: asyncio.StreamWriter, message: Message) -> None:
 
 
 async def receive_message(reader: asyncio.StreamReader) -> Message:
-    """The next line of JSON; Failure for anything else, EOFError at the end of the stream."""
+    """The next line of JSON; raise Failure for anything else, EOFError at the end of the stream."""
     try:
         line = await reader.readline()
         message = json.loads(line) if line else None
@@ -312,6 +352,9 @@ def run(
         if group.split((OSError, EOFError))[1] is not None:
             raise
         status = _complain(group)
+    finally:
+        for relay in _relays:
+            relay.close()
     sys.exit(status)
 
 

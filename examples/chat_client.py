@@ -2,7 +2,7 @@
 
     python examples/chat_client.py ada
     python examples/chat_client.py bob --server 127.0.0.1:7070 --loss 5 --delay 20 --reorder 2
-    printf 'hello\n/who\n' | python examples/chat_client.py script
+    printf 'hello\\n/who\\n' | python examples/chat_client.py script
 
 Type a line to say it; /help lists the rest, /quit, Ctrl-D or Ctrl-C leave. --loss, --delay,
 --jitter, --reorder and --duplicate (percent and milliseconds, in each direction) put a bad link
@@ -38,19 +38,19 @@ async def main(args: argparse.Namespace) -> int:
         keepalive_interval=KEEPALIVE_S / 4,
         keepalive_probes=8,
     )
-    async with through_link(args.server, args) as (host, port):
-        reader, writer = await streams.open_connection(host, port, **options)
-        try:
-            writer.write(args.name.encode() + b"\n")
-            answer = await read_line(reader)
-            if answer is None or not answer.startswith("+OK "):
-                print((answer or "-ERR the server hung up").removeprefix("-ERR "), file=sys.stderr)
-                return 1
-            print("* " + answer.removeprefix("+OK "), flush=True)
-            await converse(reader, writer)
-            await close(writer)
-        finally:
-            writer.close()
+    host, port = await through_link(args.server, args)
+    reader, writer = await streams.open_connection(host, port, **options)
+    try:
+        writer.write(args.name.encode() + b"\n")
+        answer = await read_line(reader)
+        if answer is None or not answer.startswith("+OK "):
+            print((answer or "-ERR the server hung up").removeprefix("-ERR "), file=sys.stderr)
+            return 1
+        print("* " + answer.removeprefix("+OK "), flush=True)
+        await converse(reader, writer)
+        await close(writer)
+    finally:
+        writer.close()
     return 0
 
 

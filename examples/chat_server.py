@@ -20,8 +20,10 @@ import re
 import unicodedata
 
 from _common import (
+    Handler,
     add_transport_option,
     address,
+    close,
     format_address,
     network,
     printable,
@@ -65,12 +67,14 @@ class User:
 
     async def farewell(self) -> None:
         """Send what waits and close, within a bound of time."""
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(FAREWELL_TIMEOUT_S):
                 await self._outbox.put(None)
                 await self._sending
                 self._writer.close()
                 await self._writer.wait_closed()
+        except OSError:  # TimeoutError is one
+            self._writer.transport.abort()
 
     def hang_up(self) -> None:
         """Stop at once, whatever is left."""
@@ -113,8 +117,8 @@ class Room:
             async with asyncio.timeout(NAME_TIMEOUT_S):
                 name = unicodedata.normalize("NFKC", await read_line(reader) or "")
             objection = self._objection(name)
-        except (TimeoutError, ValueError):
-            name, objection = "", "say your name in one short line"
+        except TimeoutError:
+            name, objection = "", f"no name within {NAME_TIMEOUT_S:g} s"
         if objection is None:
             user = User(name, writer)
             others = ", ".join(self._names()) or "nobody else"
@@ -123,10 +127,7 @@ class Room:
             self._users[name.casefold()] = user
             return user
         writer.write(f"-ERR {objection}\n".encode())
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(FAREWELL_TIMEOUT_S):
-                writer.close()
-                await writer.wait_closed()
+        await close(writer)
         return None
 
     def _objection(self, name: str) -> str | None:
@@ -144,9 +145,6 @@ class Room:
         farewell = f"* {user.name} has left"
         try:
             await self._converse(user, reader)
-        except ValueError:
-            user.tell(f"* a line has at most {MAX_LINE_BYTES} bytes")
-            farewell = f"* {user.name} was disconnected: a line too long"
         except OSError as error:
             farewell = f"* {user.name} has vanished: {reason(error)}"
         finally:
@@ -213,10 +211,20 @@ class Room:
 async def read_line(reader: asyncio.StreamReader) -> str | None:
     """The next line, stripped of everything that a terminal would obey; None at the end.
 
-    Raises ValueError for a line that is too long.
+    What a line has beyond MAX_LINE_BYTES is cut off.
     """
-    data = await reader.readline()
-    return printable(data.decode(errors="replace").replace("\t", " ")).strip() if data else None
+    data = b""
+    while True:
+        try:
+            part = await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            part = error.partial
+        except asyncio.LimitOverrunError as error:
+            part = await reader.readexactly(error.consumed)
+            data = data or part[:MAX_LINE_BYTES]
+            continue
+        data = data or part
+        return printable(data.decode(errors="replace").replace("\t", " ")).strip() if data else None
 
 
 def log(line: str) -> None:
@@ -232,15 +240,17 @@ async def main(args: argparse.Namespace) -> int:
         keepalive=args.keepalive,
         keepalive_interval=args.keepalive / 4,
         keepalive_probes=8,  # at 5 % loss each way, eight unanswered ones are no accident
-        user_timeout=max(10.0, args.keepalive * 3),
+        user_timeout=max(5.0, args.keepalive * 3),
     )
     host, port = args.listen
-    server = await streams.start_server(room.serve, host, port, limit=MAX_LINE_BYTES, **options)
+    handler = Handler(room.serve)
+    server = await streams.start_server(handler, host, port, limit=MAX_LINE_BYTES, **options)
     log(f"listening on {format_address(server.sockets[0].getsockname())}")
     try:
         await until_stopped(server)
     finally:
         await room.close()
+        await handler.stop()
     return 0
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 TOTAL_TIMEOUT_S = 150.0
 LINE_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 2.0
 BURST_LINES = 100
 COLOURS = {"ada": "cyan", "bob": "green", "cleo": "magenta"}
 
@@ -177,7 +177,9 @@ async def relayed(show: Show, children: Children, server: Child) -> tuple[str, C
     if args.seed is not None:
         words += ["--seed", str(args.seed)]
     relay = await children.start("the relay", "lossy_relay.py", "--target", target, *words)
-    return (await relay.expect("relaying ")).split()[1], relay
+    line = await relay.expect("relaying ")
+    show.console.print(f"  [dim]the relay: {line}[/]")
+    return line.split()[1], relay
 
 
 async def relay_report(relay: Child | None) -> dict[str, Any] | None:
@@ -209,6 +211,8 @@ async def chat(show: Show) -> None:
         await talk(show, users)
         await burst(show, users)
         await leave(show, users)
+        server.process.terminate()
+        show.check("the server was stopped and ended with status 0", await server.end() == 0)
         report = await relay_report(relay)
         if report is not None:
             link = report["to_server"]["lost"] + report["to_client"]["lost"]
@@ -327,7 +331,8 @@ def measure(show: Show, copied: dict[str, Any], report: dict[str, Any] | None) -
         ("goodput", f"{copied['bytes'] / seconds / 1e6:.2f} MB/s"),
     ]
     if copied.get("bytes_sent"):
-        share = copied["bytes_retransmitted"] / copied["bytes_sent"]
+        again = copied["bytes_retransmitted"]
+        share = again / (copied["bytes_sent"] + again)
         srtt_s = copied["srtt_sum_s"] / copied["connections"]
         show.figures += [
             ("retransmitted", f"{share:.1%} of the bytes sent"),
@@ -353,7 +358,7 @@ def all_faults(args: argparse.Namespace, link: dict[str, int]) -> bool:
 
 async def main(args: argparse.Namespace) -> int:
     """Run both scenes and print the table."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     show = Show(args, console)
     console.print(
         f"each way: {args.loss:.1%} lost, {args.reorder:.1%} reordered, "
@@ -363,8 +368,10 @@ async def main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="rudp-demo-") as directory:
         try:
             async with asyncio.timeout(TOTAL_TIMEOUT_S):
-                await chat(show)
-                await copy(show, Path(directory))
+                if args.only != "copy":
+                    await chat(show)
+                if args.only != "chat":
+                    await copy(show, Path(directory))
         except TimeoutError:
             raise Failure(f"not finished after {TOTAL_TIMEOUT_S:g} s") from None
     show.title("what was measured")
@@ -382,6 +389,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--size", type=float, default=20.0, metavar="MB", help="default: 20")
     parser.add_argument("--streams", type=int, default=24, metavar="N", help="default: 24")
+    parser.add_argument("--only", choices=("chat", "copy"), help="one of the two scenes")
     add_transport_option(parser)
     add_link_options(parser)
     parser.set_defaults(loss=0.05, reorder=0.02, duplicate=0.01, delay=0.02)

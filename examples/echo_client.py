@@ -16,6 +16,7 @@ import hashlib
 import sys
 
 from _common import (
+    Failure,
     add_link_options,
     add_transport_option,
     address,
@@ -30,17 +31,19 @@ from _common import (
 async def main(args: argparse.Namespace) -> int:
     """Send and print at the same time, then compare."""
     streams, options = network(args.transport)
-    async with through_link(args.server, args) as (host, port):
-        reader, writer = await streams.open_connection(host, port, **options)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                sent = tasks.create_task(send(args.message, writer))
-                received = tasks.create_task(show(reader))
-            writer.close()
-            await writer.wait_closed()
-        finally:
-            writer.close()
-    if sent.result() != received.result():
+    host, port = await through_link(args.server, args)
+    reader, writer = await streams.open_connection(host, port, **options)
+    sending = asyncio.create_task(send(args.message, writer))
+    try:
+        received = await show(reader)
+        if not sending.done():
+            raise Failure("the server ended the connection")
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        sending.cancel()
+        writer.close()
+    if await sending != received:
         print("what came back is not what was sent", file=sys.stderr)
         return 1
     return 0

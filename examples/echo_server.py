@@ -12,6 +12,7 @@ import argparse
 import asyncio
 
 from _common import (
+    Handler,
     add_transport_option,
     address,
     format_address,
@@ -44,9 +45,13 @@ async def main(args: argparse.Namespace) -> int:
     """Serve until stopped."""
     streams, options = network(args.transport)
     host, port = args.listen
-    server = await streams.start_server(echo, host, port, **options)
+    handler = Handler(echo)
+    server = await streams.start_server(handler, host, port, **options)
     print(f"listening on {format_address(server.sockets[0].getsockname())}", flush=True)
-    await until_stopped(server)
+    try:
+        await until_stopped(server)
+    finally:
+        await handler.stop()
     return 0
 
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from _common import (
     Address,
     Failure,
+    Handler,
     Message,
     add_counters,
     add_link_options,
@@ -46,6 +47,7 @@ from _common import (
     run,
     send_message,
     through_link,
+    until_stopped,
 )
 
 if TYPE_CHECKING:
@@ -378,9 +380,9 @@ async def send(args: argparse.Namespace) -> int:
     sender = Sender(args.file, args)
     size = args.file.stat().st_size
     start_s = time.perf_counter()
-    async with through_link(args.to, args) as where:
-        with progress_bar(args.file.name, size) as advance:
-            digest = await sender.send(where, advance)
+    where = await through_link(args.to, args)
+    with progress_bar(args.file.name, size) as advance:
+        digest = await sender.send(where, advance)
     took_s = time.perf_counter() - start_s
     if args.json:
         report = {"bytes": size, "seconds": took_s, "sha256": digest, "streams": args.streams}
@@ -395,17 +397,19 @@ async def recv(args: argparse.Namespace) -> int:
     """Receive files until stopped, or one with --once."""
     args.into.mkdir(parents=True, exist_ok=True)
     receiver = Receiver(args.into, overwrite=args.overwrite, once=args.once)
-    streams, options = network(args.transport, keepalive=KEEPALIVE_S)
+    # A file is stored before its sender is answered, so that no end of a connection is waited for.
+    streams, options = network(args.transport, keepalive=KEEPALIVE_S, linger=0.2)
     host, port = args.listen
-    server = await streams.start_server(receiver.serve, host, port, limit=LIMIT_BYTES, **options)
+    handler = Handler(receiver.serve)
+    server = await streams.start_server(handler, host, port, limit=LIMIT_BYTES, **options)
     say(f"listening on {format_address(server.sockets[0].getsockname())}")
     try:
-        await receiver.finished.wait()
+        await until_stopped(server, receiver.finished)
     except asyncio.CancelledError:
         if not receiver.failed:
             raise
     finally:
-        server.close()
+        await handler.stop()
     return 1 if receiver.failed else 0
 
 

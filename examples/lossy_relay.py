@@ -27,7 +27,7 @@ async def main(args: argparse.Namespace) -> int:
     )
     async with relay:
         target = format_address(args.target)
-        print(f"relaying {format_address(relay.address)} to {target}", flush=True)
+        print(f"relaying {format_address(relay.address)} to {target}, seed {args.seed}", flush=True)
         try:
             await asyncio.get_running_loop().create_future()
         finally:

@@ -194,7 +194,7 @@ async def test_one_timer_serves_many_deliveries(monkeypatch: pytest.MonkeyPatch)
         armed.append(when)
         return call_at(when, *args, **kwargs)  # type: ignore[arg-type]
 
-    async with relayed(Clear(0.05), echo=False) as (server, relay), peer(relay.address) as client:
+    async with relayed(Clear(0.2), echo=False) as (server, relay), peer(relay.address) as client:
         with monkeypatch.context() as patched:
             patched.setattr(loop, "call_at", counting)
             for n in range(100):
@@ -247,13 +247,23 @@ async def test_an_idle_client_is_reaped_and_may_come_back() -> None:
         assert await server.receive() == b"hello"
 
 
-async def test_an_active_client_is_not_reaped() -> None:
-    async with relayed(idle_s=0.05) as (_, relay), peer(relay.address) as client:
-        end_s = asyncio.get_running_loop().time() + 0.15
-        while asyncio.get_running_loop().time() < end_s:
-            client.transport.sendto(b"alive")
+async def test_only_the_clients_that_were_silent_are_reaped() -> None:
+    async with (
+        relayed(idle_s=3600.0) as (_, relay),
+        peer(relay.address) as silent,
+        peer(relay.address) as active,
+    ):
+        for client in (silent, active):
+            client.transport.sendto(b"hello")
             await client.receive()
-        assert (relay.clients, relay.stats.clients_reaped) == (1, 0)
+        for known in relay._clients.values():  # an hour passes
+            known.last_active_s -= 3600.0
+        active.transport.sendto(b"alive")
+        await active.receive()
+        relay._reaper.cancel()
+        relay._reap()
+        assert list(relay._clients) == [active.address]
+        assert relay.stats.clients_reaped == 1
 
 
 async def test_a_server_that_is_not_there_is_silence_until_it_comes() -> None:
@@ -304,6 +314,26 @@ async def test_close_drops_what_is_on_its_way_and_leaves_nothing_behind() -> Non
             rebound.close()
     del relay
     gc.collect()  # an open socket would be reported here, and a warning fails the test
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"])
+def test_close_after_the_loop_was_closed(loop_name: str) -> None:
+    async def start() -> LossyRelay:
+        async with peer(echo=True) as server:
+            relay = await LossyRelay.start(server.address, to_server=Clear(), to_client=Clear())
+            async with peer(relay.address) as client:
+                client.transport.sendto(b"hello")
+                assert await client.receive() == b"hello"
+        return relay
+
+    module = pytest.importorskip(loop_name)
+    with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
+        relay = runner.run(start())
+    relay.close()
+    assert relay.clients == 0
+    rebound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    rebound.bind(relay.address)
+    rebound.close()
 
 
 async def test_ipv6() -> None:

@@ -1,0 +1,495 @@
+"""The examples and the benchmark as a user runs them: real processes, real sockets, a bad link."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import rudp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Start = Callable[..., Awaitable["Program"]]
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups"),
+]
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 40.0
+LINK = ("--loss", "5", "--delay", "5", "--reorder", "2", "--duplicate", "1", "--seed", "7")
+PIECE_BYTES = 64 << 10
+
+
+class Program:
+    """A running program: its output line by line, its input, its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.errors = b""
+        self._read = 0
+        self._news = asyncio.Event()
+        self._outputs = asyncio.gather(self._collect(), self._collect_errors())
+
+    async def _collect(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.lines.append(line.decode().rstrip("\n"))
+            self._news.set()
+
+    async def _collect_errors(self) -> None:
+        assert self.process.stderr is not None
+        self.errors = await self.process.stderr.read()
+
+    async def expect(self, pattern: str) -> re.Match[str]:
+        """The next line that matches; those before it are passed over."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    while self._read < len(self.lines):
+                        self._read += 1
+                        if match := re.search(pattern, self.lines[self._read - 1]):
+                            return match
+                    self._news.clear()
+                    ended = self._outputs.done()
+                    assert not ended, f"no {pattern!r} in {self.lines}, errors: {self.errors!r}"
+                    done = asyncio.ensure_future(self._news.wait())
+                    await asyncio.wait((done, self._outputs), return_when="FIRST_COMPLETED")
+                    done.cancel()
+        except TimeoutError:
+            raise AssertionError(f"no {pattern!r} in {self.lines} so far") from None
+
+    async def type(self, *lines: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("".join(line + "\n" for line in lines).encode())
+        await self.process.stdin.drain()
+
+    def close_input(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    async def end(self, *, sent: signal.Signals | None = None) -> int:
+        """Its exit status, after a signal if one is given."""
+        if sent is not None:
+            self.process.send_signal(sent)
+        _, late = await asyncio.wait((self._outputs,), timeout=WAIT_S)
+        assert not late, f"does not end; its lines: {self.lines}"
+        return await self.process.wait()
+
+    async def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+        await self._outputs
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts programs, each the leader of a process group; none outlives the test."""
+    programs: list[Program] = []
+
+    async def start_one(script: str, *words: object) -> Program:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-W",
+            "default",  # an unclosed socket or transport is said on standard error
+            str(ROOT / script),
+            *map(str, words),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
+        )
+        programs.append(Program(process))
+        return programs[-1]
+
+    yield start_one
+    for program in programs:
+        await program.kill()
+
+
+async def start_server(start: Start, script: str, *words: object) -> tuple[Program, str]:
+    """A server on a free port, and its address."""
+    server = await start(script, *words, "--listen", "127.0.0.1:0")
+    return server, (await server.expect(r"^listening on (\S+)$"))[1]
+
+
+def group_lives(program: Program) -> bool:
+    """Whether the program or any of its children still runs."""
+    try:
+        os.killpg(program.process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# -- echo ----------------------------------------------------------------------------------------
+
+
+async def test_echo_of_a_message_and_of_piped_lines_over_a_bad_link(start: Start) -> None:
+    server, where = await start_server(start, "examples/echo_server.py")
+    client = await start("examples/echo_client.py", "hello ✓", "--server", where, *LINK)
+    assert (await client.end(), client.lines) == (0, ["hello ✓"])
+
+    client = await start("examples/echo_client.py", "--server", where, *LINK)
+    lines = [f"line {n} {'x' * (n % 100)}" for n in range(2000)]
+    await client.type(*lines)
+    client.close_input()
+    assert (await client.end(), client.lines) == (0, lines)
+
+    assert (await server.end(sent=signal.SIGINT), server.errors) == (0, b"")
+
+
+async def test_the_same_echo_over_tcp(start: Start) -> None:
+    server, where = await start_server(start, "examples/echo_server.py", "--transport", "tcp")
+    client = await start("examples/echo_client.py", "hi", "--server", where, "--transport", "tcp")
+    assert (await client.end(), client.lines, client.errors) == (0, ["hi"], b"")
+    assert await server.end(sent=signal.SIGTERM) == 0
+
+
+async def test_an_interrupted_client_ends_quietly_and_so_does_its_server(start: Start) -> None:
+    server, where = await start_server(start, "examples/echo_server.py")
+    client = await start("examples/echo_client.py", "--server", where)
+    await client.type("still here")
+    await client.expect("^still here$")
+    other = await start("examples/echo_client.py", "--server", where)
+    await other.type("me too")
+    await other.expect("^me too$")
+    assert (await client.end(sent=signal.SIGINT), client.errors) == (130, b"")
+    assert (await server.end(sent=signal.SIGINT), server.errors) == (0, b"")
+    assert await other.end() == 1  # although its input is still open
+    assert re.fullmatch(rb"echo_client\.py: [^\n]+\n", other.errors)
+
+
+async def test_a_server_that_is_not_there_is_one_readable_line(start: Start) -> None:
+    server, where = await start_server(start, "examples/echo_server.py")
+    await server.end(sent=signal.SIGTERM)
+    for script, word in (("echo", "hi"), ("chat", "ada")):
+        client = await start(f"examples/{script}_client.py", word, "--server", where)
+        assert await client.end() == 1
+        assert re.fullmatch(rf"{script}_client\.py: [^\n]+\n".encode(), client.errors)
+
+
+@pytest.mark.parametrize("words", [("--loss", "101"), ("--server", "nowhere"), ("--delay", "x")])
+async def test_nonsense_on_the_command_line_is_refused(start: Start, words: Any) -> None:
+    client = await start("examples/echo_client.py", "hi", *words)
+    assert await client.end() == 2
+    assert words[0].encode() in client.errors
+
+
+# -- chat ----------------------------------------------------------------------------------------
+
+
+async def join(start: Start, name: str, where: str, *words: object) -> Program:
+    client = await start("examples/chat_client.py", name, "--server", where, *words)
+    await client.expect(f"welcome, {name}")
+    return client
+
+
+async def test_a_chat_over_a_bad_link(start: Start) -> None:
+    server, where = await start_server(start, "examples/chat_server.py")
+    ada = await join(start, "ada", where, *LINK)
+    bob = await join(start, "bob", where, *LINK)
+    cleo = await join(start, "cleo", where, *LINK)
+    await ada.expect(r"^\* bob has joined$")
+    await ada.expect(r"^\* cleo has joined$")
+
+    await ada.type(
+        "hello \x1b[31mred\x1b[0m\x07 ✓", "/who", "/msg BOB psst", "//not a command", "/x"
+    )
+    for other in (bob, cleo):
+        await other.expect(r"^<ada> hello \[31mred\[0m ✓$")
+    await bob.expect(r"^\[ada -> you\] psst$")
+    await bob.expect(r"^<ada> /not a command$")
+    await cleo.expect(r"^<ada> /not a command$")
+    await ada.expect(r"^\* here: ada, bob, cleo$")
+    await ada.expect(r"^\[you -> bob\] psst$")
+    await ada.expect(r"^\* there is no /x; ")
+    assert not any("psst" in line for line in cleo.lines)
+
+    lines = [f"pasted {n}" for n in range(150)]
+    await cleo.type(*lines)
+    for other in (ada, bob):
+        await other.expect("^<cleo> pasted 149$")
+        pasted = [line for line in other.lines if line.startswith("<cleo> pasted")]
+        assert pasted == [f"<cleo> {line}" for line in lines]
+
+    await bob.type("/quit")
+    await bob.expect(r"^\* bye$")
+    assert await bob.end() == 0
+    await ada.expect(r"^\* bob has left$")
+    cleo.close_input()
+    assert await cleo.end() == 0
+    await ada.expect(r"^\* cleo has left$")
+
+    status = await server.end(sent=signal.SIGTERM)
+    assert (status, server.errors) == (0, b"")
+    await ada.expect(r"^\* the room closes$")
+    assert await ada.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("ADA", "there is a ADA here already"),
+        ("two words", "a name is"),
+        ("a\x1b[2J", "a name is"),
+        ("x" * 21, "a name is"),
+        ("", "a name is"),
+    ],
+)
+async def test_a_chat_name_is_checked(start: Start, name: str, complaint: str) -> None:
+    _, where = await start_server(start, "examples/chat_server.py")
+    ada = await join(start, "ada", where)
+    client = await start("examples/chat_client.py", name, "--server", where)
+    assert await client.end() == 1
+    assert client.errors.startswith(complaint.encode())
+    await ada.type("/who")
+    await ada.expect(r"^\* here: ada$")
+
+
+async def test_a_chat_client_that_is_killed_is_noticed_and_announced(start: Start) -> None:
+    server, where = await start_server(start, "examples/chat_server.py", "--keepalive", "0.4")
+    ada = await join(start, "ada", where)
+    bob = await join(start, "bob", where)
+    await ada.expect("bob has joined")
+    bob.process.kill()
+    await ada.expect(r"^\* bob has vanished: .")
+    assert await server.end(sent=signal.SIGTERM) == 0
+
+
+async def test_a_chat_client_that_does_not_read_is_disconnected_and_stalls_nobody(
+    start: Start,
+) -> None:
+    _, where = await start_server(start, "examples/chat_server.py")
+    ada = await join(start, "ada", where)
+    bob = await join(start, "bob", where)
+    host, port = where.split(":")
+    reader, writer = await rudp.open_connection(
+        host, int(port), limit=2048, config=rudp.Config(receive_buffer=4096)
+    )
+    try:
+        writer.write(b"sloth\n")
+        assert (await reader.readline()).startswith(b"+OK ")
+        await ada.expect("sloth has joined")
+        for n in range(1500):
+            await ada.type(f"{n} {'x' * 900}")
+        await bob.expect(r"^\* sloth was disconnected: does not keep up$")
+        await bob.expect("^<ada> 1499 ")
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_a_line_that_is_too_long_is_cut_off(start: Start) -> None:
+    _, where = await start_server(start, "examples/chat_server.py")
+    ada = await join(start, "ada", where)
+    bob = await join(start, "bob", where)
+    await ada.expect("bob has joined")
+    await bob.type("y" * 50_000, "the next one")
+    assert len((await ada.expect("^<bob> (y+)$"))[1]) <= 4096
+    await ada.expect("^<bob> the next one$")
+
+
+# -- file copy -----------------------------------------------------------------------------------
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+async def start_receiver(start: Start, into: Path, *words: object) -> tuple[Program, str]:
+    return await start_server(start, "examples/file_copy.py", "recv", "--into", into, *words)
+
+
+@pytest.mark.parametrize(("size", "streams"), [(700_001, 5), (0, 2), (1, 3), (PIECE_BYTES, 1)])
+async def test_a_copy_over_a_bad_link(
+    start: Start, tmp_path: Path, size: int, streams: int
+) -> None:
+    source = tmp_path / "with a space ✓.bin"
+    source.write_bytes(random.Random(size).randbytes(size))
+    receiver, where = await start_receiver(start, tmp_path / "in", "--once")
+    sender = await start(
+        "examples/file_copy.py", "send", source, where, "--streams", streams, "--json", *LINK
+    )
+    assert await sender.end() == 0, sender.errors
+    assert await receiver.end() == 0, receiver.errors
+    assert receiver.errors == b""
+    report = json.loads(sender.lines[-1])
+    assert (report["bytes"], report["streams"]) == (size, streams)
+    assert report["sha256"] == sha256(source) == sha256(tmp_path / "in" / source.name)
+    assert f"sha256 {report['sha256']}" in receiver.lines
+    assert report["connections"] == streams
+    assert report["bytes_sent"] >= size
+    assert [path.name for path in (tmp_path / "in").iterdir()] == [source.name]
+
+
+async def test_a_file_that_is_there_already_is_kept(start: Start, tmp_path: Path) -> None:
+    source, there = tmp_path / "a", tmp_path / "in" / "a"
+    source.write_bytes(b"new")
+    there.parent.mkdir()
+    there.write_bytes(b"old")
+    receiver, where = await start_receiver(start, there.parent)
+    sender = await start("examples/file_copy.py", "send", source, where)
+    assert await sender.end() == 1
+    assert sender.errors == b"file_copy.py: the receiver says: a exists already\n"
+    assert there.read_bytes() == b"old"
+    assert await receiver.end(sent=signal.SIGTERM) == 1
+
+    receiver, where = await start_receiver(start, there.parent, "--overwrite")
+    sender = await start("examples/file_copy.py", "send", source, where)
+    assert await sender.end() == 0
+    assert there.read_bytes() == b"new"
+    assert await receiver.end(sent=signal.SIGINT) == 0
+
+
+class RawSender:
+    """A sender that says what it likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def ask(self, message: object, wanted: str) -> Any:
+        """Send a message; what the answer that has `wanted` in it says."""
+        self.writer.write(json.dumps(message).encode() + b"\n")
+        async with asyncio.timeout(WAIT_S):
+            while wanted not in (answer := json.loads(await self.reader.readline())):
+                assert "received" in answer, answer
+        return answer[wanted]
+
+
+@contextlib.asynccontextmanager
+async def raw_sender(where: str) -> AsyncIterator[RawSender]:
+    host, port = where.split(":")
+    reader, writer = await rudp.open_connection(host, int(port))
+    try:
+        yield RawSender(reader, writer)
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_the_receiver_writes_nothing_outside_its_directory(
+    start: Start, tmp_path: Path
+) -> None:
+    into = tmp_path / "box" / "in"
+    receiver, where = await start_receiver(start, into)
+    outside = tmp_path / "outside"
+    names = ("../x", "..", ".", "", "a/b", str(outside), "a\\b", "C:x", "x\n", "x" * 300, None, 7)
+    for name in names:
+        async with raw_sender(where) as raw:
+            begin = {"op": "begin", "transfer": "t", "name": name, "size": 0}
+            assert "is not a plain file name" in await raw.ask(begin, "error")
+    assert list(into.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["box"]
+
+    (into / "link").symlink_to(outside)  # of a file that is not there: opening it would create it
+    async with raw_sender(where) as raw:
+        begin = {"op": "begin", "transfer": "t", "name": "link", "size": 0}
+        assert "exists already" in await raw.ask(begin, "error")
+    assert not outside.exists()
+    assert await receiver.end(sent=signal.SIGTERM) == 1
+    assert b"Traceback" not in receiver.errors
+
+
+async def test_a_wrong_digest_is_a_failure_on_both_sides_and_leaves_no_file(
+    start: Start, tmp_path: Path
+) -> None:
+    receiver, where = await start_receiver(start, tmp_path / "in", "--once")
+    async with raw_sender(where) as control, raw_sender(where) as data:
+        begin = {"op": "begin", "transfer": "t", "name": "x", "size": 3}
+        assert await control.ask(begin, "ok") is True
+        data.writer.write(b'{"op": "data", "transfer": "t"}\n' + struct.pack("!QI", 0, 3) + b"abc")
+        data.writer.write_eof()
+        assert json.loads(await data.reader.readline()) == {"received": 3}
+        digest = hashlib.sha256(b"abd").hexdigest()
+        complaint = await control.ask({"op": "end", "sha256": digest}, "error")
+        assert complaint.startswith("sha256 mismatch")
+        assert await receiver.end() == 1
+    assert b"sha256 mismatch" in receiver.errors
+    assert list((tmp_path / "in").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(4, 65_536), (65_536, 1), (1, 1), (0, 99), (1 << 63, 100), (0, 0)]
+)
+async def test_a_piece_that_does_not_belong_to_the_file_ends_the_transfer(
+    start: Start, tmp_path: Path, offset: int, length: int
+) -> None:
+    receiver, where = await start_receiver(start, tmp_path / "in", "--once")
+    async with raw_sender(where) as control, raw_sender(where) as data:
+        begin = {"op": "begin", "transfer": "t", "name": "x", "size": 100}
+        assert await control.ask(begin, "ok") is True
+        header = struct.pack("!QI", offset, length)
+        data.writer.write(b'{"op": "data", "transfer": "t"}\n' + header + b"x" * 10)
+        assert "does not belong" in json.loads(await data.reader.readline())["error"]
+        assert "does not belong" in await control.ask({"op": "end", "sha256": ""}, "error")
+        assert await receiver.end() == 1
+    assert list((tmp_path / "in").iterdir()) == []
+
+
+# -- demo and benchmark --------------------------------------------------------------------------
+
+
+async def test_the_demo_in_small(start: Start) -> None:
+    demo = await start("examples/demo.py", "--size", "0.6", "--streams", "4", "--delay", "5")
+    status = await demo.end()
+    assert (status, demo.lines[-1]) == (0, "every check holds"), (demo.lines, demo.errors)
+    text = "\n".join(demo.lines)
+    digests = re.findall(r"^  (?:sent|received) +([0-9a-f]{64})$", text, re.MULTILINE)
+    assert len(digests) == 2
+    assert digests[0] == digests[1]
+    for figure in ("goodput", "retransmitted", "round trip"):
+        assert figure in text
+    assert not group_lives(demo)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+async def test_a_demo_that_is_stopped_leaves_no_process(start: Start, sent: signal.Signals) -> None:
+    demo = await start("examples/demo.py", "--size", "0.6", "--streams", "4")
+    await demo.expect("<-|→")  # the conversation has begun
+    assert await demo.end(sent=sent) == 128 + sent
+    assert not group_lives(demo)
+    assert b"Traceback" not in demo.errors
+
+
+async def test_the_demo_fails_when_a_check_does(start: Start) -> None:
+    demo = await start("examples/demo.py", "--only", "copy", "--size", "0.1", "--streams", "0")
+    assert await demo.end() == 1
+    assert not group_lives(demo)
+
+
+async def test_the_benchmark_in_small(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    words = ("--repeat", "1", "--seconds", "0.1", "--loops", "asyncio", "--json", path)
+    benchmark = await start("benchmarks/throughput.py", *words)
+    assert await benchmark.end() == 0, (benchmark.lines, benchmark.errors)
+    result = json.loads(path.read_text())
+    assert result["machine"]["python"]
+    assert {(cell["test"], cell["transport"]) for cell in result["cells"]} == {
+        (test, transport)
+        for test in ("bulk", "echo", "connections")
+        for transport in ("tcp", "rudp")
+    }
+    for cell in result["cells"]:
+        assert all(value > 0 for value in cell["samples"][0].values()), cell
+    assert result["ratios rudp/tcp"]["asyncio bulk MB/s"] > 0

@@ -144,8 +144,9 @@ async def _bind_all(
                 or await Endpoint.open(address, family=family, config=config, reuse_port=reuse_port)
             )
     except BaseException:
-        for endpoint in endpoints:
-            if not endpoint.connection_count:
-                endpoint.close()
+        idle = [endpoint for endpoint in endpoints if not endpoint.connection_count]
+        for endpoint in idle:
+            endpoint.close()
+        await asyncio.gather(*(endpoint.wait_closed() for endpoint in idle))
         raise
     return endpoints

@@ -7,7 +7,7 @@ import math
 import secrets
 from typing import Any, Protocol, cast
 
-from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors, StoppableProtocol
+from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors, StoppableProtocol, is_connected
 from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
@@ -44,6 +44,7 @@ class Pump(StoppableProtocol):
         self._icmp: IcmpErrors | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
+        self._is_connected = False
         self._can_send = True
         self._waiting: dict[Connection, None] = {}
         """Connections that have more to send than their turn, or the socket, allowed."""
@@ -55,6 +56,7 @@ class Pump(StoppableProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has attached the socket."""
         self._transport = cast("asyncio.DatagramTransport", transport)
+        self._is_connected = is_connected(self._transport)
         if self._stopped:
             self._transport.close()
 
@@ -156,6 +158,8 @@ class Pump(StoppableProtocol):
         transport = self._transport
         self._core.stats.segments_sent += train.segments
         if transport is not None:
+            if self._is_connected:
+                peer = None
             for datagram in train.datagrams():
                 transport.sendto(datagram, peer)
                 if self._take_send_error() is not None:

@@ -8,8 +8,9 @@ import socket
 import warnings
 from asyncio import constants, transports
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from rudp.aio import udp
 from rudp.core.connection import Connection, Notice
 from rudp.core.states import State
 from rudp.errors import error_for
@@ -60,6 +61,7 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         self._eof_delivered = False
         self._paused = False
         self._writes_after_loss = 0
+        self._last_sockname: Any = None
         self._dispatching = False
         self._ended = False
         self.set_protocol(protocol)
@@ -100,12 +102,21 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             return self._conn.peer
         if name == "rudp_info":
             return self._conn.info(self._loop.time())
-        if name in ("sockname", "socket"):
+        if name == "sockname":
+            return self._sockname(default)
+        if name == "socket":
             value = self._endpoint.get_extra_info(name)
-            if name == "socket" and value is not None:
-                value = StreamSocketView(value, self._conn.peer)
-            return default if value is None else value
+            return default if value is None else StreamSocketView(value, self._conn.peer)
         return super().get_extra_info(name, default)
+
+    def _sockname(self, default: Any) -> Any:
+        name = self._endpoint.get_extra_info("sockname", self._last_sockname)
+        wildcard = name is not None and name[0] in udp.ANY_ADDRESS
+        if wildcard and self._endpoint.get_extra_info("socket") is not None:
+            if self._last_sockname is None:
+                self._last_sockname = udp.local_address(name, cast("udp.Address", self._conn.peer))
+            return self._last_sockname
+        return default if name is None else name
 
     def is_closing(self) -> bool:
         """Whether the transport is closing or closed."""

@@ -51,7 +51,7 @@ async def resolve(
     if flags & socket.AI_PASSIVE:
         return [(*info[:4], tuple(info[4])) for info in infos]
     return [
-        (*info[:4], (_LOOPBACK.get(str(info[4][0]), info[4][0]), *info[4][1:])) for info in infos
+        (*info[:4], (ANY_ADDRESS.get(str(info[4][0]), info[4][0]), *info[4][1:])) for info in infos
     ]
 
 
@@ -130,6 +130,29 @@ def enlarge_buffers(sock: socket.socket) -> None:
                 sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
 
 
+def is_connected(transport: asyncio.DatagramTransport) -> bool:
+    """Whether the transport's socket has one fixed peer, whose address it does not take again."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return False
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def local_address(sockname: Address, peer: Address) -> Address:
+    """Where packets to `peer` leave from, for a socket bound to any address; sends nothing."""
+    family = socket.AF_INET6 if len(sockname) == 4 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(peer)
+            return (probe.getsockname()[0], *sockname[1:])
+    except OSError:
+        return sockname
+
+
 def check_datagram_socket(sock: object) -> socket.socket:
     """Raises `ValueError` or `TypeError`, naming `sock`, for anything but a UDP socket."""
     if not isinstance(sock, socket.socket):
@@ -184,7 +207,8 @@ class IcmpErrors:
             self._sock = None
 
 
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""The wildcard addresses, and the loopback that dialling them reaches."""
 _ERRORS_A_TURN = 64
 UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES)
 """No way to the peer, or nobody there."""

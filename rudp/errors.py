@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import errno
+from typing import Self
 
 
 class Reason(enum.Enum):
@@ -34,6 +35,9 @@ class ConnectionRefused(ConnectionRefusedError):
         super().__init__(errno.ECONNREFUSED, reason.value)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Reason]]:
+        return type(self), (self.reason,)
+
 
 class ConnectionReset(ConnectionResetError):
     """An established connection was reset (RFC 9293 §3.5.2)."""
@@ -41,6 +45,9 @@ class ConnectionReset(ConnectionResetError):
     def __init__(self, reason: Reason = Reason.RESET_BY_PEER) -> None:
         super().__init__(errno.ECONNRESET, reason.value)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Reason]]:
+        return type(self), (self.reason,)
 
 
 class ConnectionTimedOut(TimeoutError):
@@ -50,6 +57,9 @@ class ConnectionTimedOut(TimeoutError):
         super().__init__(errno.ETIMEDOUT, reason.value)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Reason]]:
+        return type(self), (self.reason,)
+
 
 class ConnectionAborted(ConnectionAbortedError):
     """The connection ended because of this side: its endpoint was closed or it was aborted."""
@@ -57,6 +67,9 @@ class ConnectionAborted(ConnectionAbortedError):
     def __init__(self, reason: Reason = Reason.ABORTED) -> None:
         super().__init__(errno.ECONNABORTED, reason.value)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Reason]]:
+        return type(self), (self.reason,)
 
 
 class LocalProtocolError(RuntimeError):

@@ -6,6 +6,8 @@ from bisect import bisect_left, bisect_right
 
 from rudp.buffers.chunks import ChunkRun
 
+_RECENT = 64
+
 
 class Reassembly:
     """Received bytes beyond the next expected one, as disjoint runs at stream offsets.
@@ -17,15 +19,15 @@ class Reassembly:
         max_runs: Most runs kept; data that would open another is refused.
     """
 
-    __slots__ = ("_max_runs", "_runs", "_starts", "recent", "size")
+    __slots__ = ("_max_runs", "_recent", "_runs", "_starts", "size")
 
     def __init__(self, max_runs: int) -> None:
         self._max_runs = max_runs
         self._starts: list[int] = []
         self._runs: list[ChunkRun] = []
         self.size = 0
-        self.recent: list[int] = []
-        """Offsets within runs in the order of arrival, newest first: what SACK reports first."""
+        self._recent: list[int] = []
+        """An offset within each run, the run that was touched last first."""
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -70,36 +72,40 @@ class Reassembly:
     def ranges(self, most: int) -> list[tuple[int, int]]:
         """At most `most` runs as (start, end), the last touched first (RFC 2018 §4)."""
         found: list[tuple[int, int]] = []
-        keep: list[int] = []
-        for offset in self.recent:
-            index = bisect_right(self._starts, offset) - 1
-            if index < 0:
-                continue
-            block = (self._starts[index], self._end(index))
-            if block[0] <= offset < block[1] and block not in found:
-                found.append(block)
-                keep.append(offset)
-                if len(found) == most:
-                    break
-        self.recent = keep
+        valid: list[int] = []
+        for offset in self._recent:
+            block = self._run_at(offset)
+            if block is not None:
+                valid.append(offset)
+                if len(found) < most and block not in found:
+                    found.append(block)
+        self._recent = valid
         return found
 
     def touch(self, offset: int) -> None:
         """Note that data at `offset` has just arrived."""
-        self.recent.insert(0, offset)
-        if len(self.recent) > 64:
-            del self.recent[64:]
+        block = self._run_at(offset)
+        if block is not None:
+            start, end = block
+            others = [other for other in self._recent if not start <= other < end]
+            self._recent = [offset, *others[: _RECENT - 1]]
 
     def clear(self) -> None:
         """Drop everything."""
         self._starts.clear()
         self._runs.clear()
-        self.recent.clear()
+        self._recent.clear()
         self.size = 0
 
     def overhead(self) -> int:
         """How many chunks are held in all."""
         return sum(run.overhead() for run in self._runs)
+
+    def _run_at(self, offset: int) -> tuple[int, int] | None:
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0 or offset >= self._end(index):
+            return None
+        return self._starts[index], self._end(index)
 
     def _end(self, index: int) -> int:
         return self._starts[index] + self._runs[index].size

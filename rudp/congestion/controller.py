@@ -60,14 +60,17 @@ class CongestionController(abc.ABC):
         """Bytes were acknowledged."""
 
     @abc.abstractmethod
-    def on_congestion(self, now_s: float, in_flight: int) -> None:
-        """A loss (or a congestion mark) began a recovery episode: once a window of data."""
+    def on_congestion(self, now_s: float, flight_size: int) -> None:
+        """A loss (or a congestion mark) began a recovery episode: once a window of data.
+
+        `flight_size` is RFC 5681's FlightSize: bytes sent and not cumulatively acknowledged.
+        """
 
     def on_recovered(self, now_s: float) -> None:
         """All that was outstanding when the episode began is acknowledged."""
 
     @abc.abstractmethod
-    def on_timeout(self, now_s: float, in_flight: int, *, first: bool) -> None:
+    def on_timeout(self, now_s: float, flight_size: int, *, first: bool) -> None:
         """The retransmission timer expired; `first` tells a first expiry from a repeated one."""
 
     def on_idle(self, idle_s: float, rto_s: float) -> None:

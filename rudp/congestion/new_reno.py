@@ -29,23 +29,26 @@ class NewReno(CongestionController):
         if self.cwnd < self.ssthresh:
             # Unused window says nothing about the path (RFC 7661 §4.2; Linux uses the factor 2).
             if 2 * event.prior_in_flight >= self.cwnd:
-                self.cwnd = int(min(self.cwnd + event.delivered, max(self.ssthresh, self.cwnd)))
+                # After a timeout one ACK may cover a window that had arrived all along; what
+                # was in flight bounds the growth (RFC 3465 §2.3).
+                grown = min(event.delivered, max(event.prior_in_flight, self.mss))
+                self.cwnd = int(min(self.cwnd + grown, max(self.ssthresh, self.cwnd)))
         elif event.prior_in_flight + 2 * self.mss >= self.cwnd:
             self._grown += event.delivered
             if self._grown >= self.cwnd:
                 self._grown -= self.cwnd
                 self.cwnd += self.mss
 
-    def on_congestion(self, now_s: float, in_flight: int) -> None:
+    def on_congestion(self, now_s: float, flight_size: int) -> None:
         """Halve (RFC 5681 §3.2, equation 4)."""
-        self.ssthresh = max(in_flight // 2, 2 * self.mss)
+        self.ssthresh = max(flight_size // 2, 2 * self.mss)
         self.cwnd = int(self.ssthresh)
         self._grown = 0
 
-    def on_timeout(self, now_s: float, in_flight: int, *, first: bool) -> None:
+    def on_timeout(self, now_s: float, flight_size: int, *, first: bool) -> None:
         """Back to the loss window of one segment (RFC 5681 §3.1)."""
         if first:
-            self.ssthresh = max(in_flight // 2, 2 * self.mss)
+            self.ssthresh = max(flight_size // 2, 2 * self.mss)
         self.cwnd = self.mss
         self._grown = 0
 

@@ -44,15 +44,14 @@ def process(conn: Connection, seg: Segment, seq: int, ack: int, now_s: float) ->
         if window_moved:
             _on_window(conn, now_s)
         elif conn.timers.is_set(Timer.PERSIST):
-            sender.progress_s = now_s  # a probe was answered: the peer lives (MUST-37)
-            conn.arm_give_up()
+            conn.timers.stop(Timer.GIVE_UP)  # a probe was answered: the peer lives (MUST-37)
         return
-    prior_in_flight = ledger.in_flight
+    prior_in_flight, flight_size = ledger.in_flight, sender.outstanding
     delivery = ledger.acknowledge(max(ack, snd_una), _blocks(sender, seg, ack), now_s)
     rtt_s = None
     if delivery.advanced:
         rtt_s = _on_advance(conn, seg, now_s)
-    _detect_losses(conn, delivery, prior_in_flight, now_s)
+    _detect_losses(conn, delivery, flight_size, now_s)
     if delivery.delivered:
         _tell_controller(conn, delivery, prior_in_flight, rtt_s, now_s)
     rearm(conn, now_s, restart=delivery.advanced > 0)
@@ -130,9 +129,11 @@ def _on_advance(conn: Connection, seg: Segment, now_s: float) -> float | None:
 def _on_window(conn: Connection, now_s: float) -> None:
     """The peer's window moved without an acknowledgement of data."""
     sender = conn.sender
-    if sender.outstanding or sender.has_new:
+    if sender.outstanding:
         sender.progress_s = now_s
         conn.arm_give_up()
+    else:
+        conn.timers.stop(Timer.GIVE_UP)
     if sender.usable_window() > 0:
         conn.timers.stop(Timer.PERSIST)
         sender.persist_backoff = 0
@@ -142,17 +143,16 @@ def _on_duplicate(conn: Connection, now_s: float) -> None:
     """A duplicate ACK of a peer without SACK (RFC 5681 §2, RFC 6582 §3.2)."""
     sender = conn.sender
     ledger = sender.ledger
-    prior_in_flight = ledger.in_flight
+    if ledger.snd_una < sender.recover and not sender.in_recovery:
+        return  # they may be of what a timeout has sent again (RFC 6582 §3.2, step 1)
     ledger.assumed_left = min(ledger.assumed_left + sender.mss, sender.outstanding)
     threshold = sender.detector.on_duplicate()
     if threshold and not sender.in_recovery and ledger.snd_una >= sender.recover:
         conn.stats.bytes_lost += ledger.mark_lost(ledger.snd_una, ledger.snd_una + sender.mss)
-        _enter_recovery(conn, prior_in_flight, now_s)
+        _enter_recovery(conn, sender.outstanding, now_s)
 
 
-def _detect_losses(
-    conn: Connection, delivery: Delivery, prior_in_flight: int, now_s: float
-) -> None:
+def _detect_losses(conn: Connection, delivery: Delivery, flight_size: int, now_s: float) -> None:
     sender = conn.sender
     ledger = sender.ledger
     if sender.in_recovery and ledger.snd_una >= sender.recover:
@@ -165,20 +165,20 @@ def _detect_losses(
         lost = sender.detector.detect(ledger, sender.mss)
         conn.stats.bytes_lost += lost
         if lost and not sender.in_recovery and ledger.snd_una >= sender.recover:
-            _enter_recovery(conn, prior_in_flight, now_s)
+            _enter_recovery(conn, flight_size, now_s)
     elif sender.in_recovery and delivery.advanced and not ledger.lost:
         # A partial acknowledgement shows the next hole (RFC 6582 §3.2, step 3).
         conn.stats.bytes_lost += ledger.mark_lost(ledger.snd_una, ledger.snd_una + sender.mss)
         sender.force_retransmit = True
 
 
-def _enter_recovery(conn: Connection, prior_in_flight: int, now_s: float) -> None:
+def _enter_recovery(conn: Connection, flight_size: int, now_s: float) -> None:
     sender = conn.sender
     sender.in_recovery = True
     sender.recover = sender.ledger.snd_nxt
     sender.force_retransmit = True
     conn.stats.fast_recoveries += 1
-    sender.cc.on_congestion(now_s, prior_in_flight)
+    sender.cc.on_congestion(now_s, flight_size)
 
 
 def _tell_controller(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rudp.core import acks
-from rudp.core.receive import AckNeed, widen
+from rudp.core.receive import AckNeed, widen, window_scale
 from rudp.core.states import CAN_RECEIVE, Event, State
 from rudp.core.timers import Timer
 from rudp.errors import Reason
@@ -32,12 +32,11 @@ def arrive(conn: Connection, seg: Segment, now_s: float) -> None:
     length = seg.length
     if _proves_another_peer(conn, seg, seq):
         synchronize(conn, seg, now_s)
+        receiver.need_ack_now()
         seq = receiver.irs
     if flags & SYN and state is State.SYN_RECEIVED and seq == receiver.irs:
         # Figure 8's crossing SYN-ACK of a simultaneous open: its SYN was counted already.
-        # Its window is not scaled.
-        seg = seg._replace(flags=flags & ~SYN, window=seg.window >> conn.sender.scale)
-        flags, seq, length = seg.flags, seq + 1, length - 1
+        flags, seq, length = flags & ~SYN, seq + 1, length - 1
         receiver.note_timestamp(seq, seg.tsval, now_s)
     if not _passes(conn, seg, seq, length, now_s):
         return
@@ -127,7 +126,7 @@ def _acknowledge(conn: Connection, seg: Segment, seq: int, now_s: float) -> bool
             conn.refuse(seg)
             return False
         sender.snd_wl1 = seq - 1  # whatever the SYN said, this window is newer
-        conn.move(Event.SYN_ACKED)
+        conn.move(Event.SEND_FIN if sender.fin_queued else Event.SYN_ACKED)
         acks.process(conn, seg, seq, ack, now_s)
         conn.established(now_s)
         return True
@@ -218,8 +217,8 @@ def synchronize(conn: Connection, seg: Segment, now_s: float) -> None:
     sender.negotiate(options.mss, options.window_scale, sack=sack)
     receiver.start(seg.seq, seg.tsval, sender.mss, now_s)
     receiver.sack_permitted = sack
-    if options.window_scale is None:
-        receiver.scale = 0  # both or none (RFC 7323 §2.2)
+    receiver.may_scale = options.window_scale is not None
+    receiver.scale = window_scale(conn.config.receive_buffer) if receiver.may_scale else 0
     sender.snd_wnd = sender.max_snd_wnd = seg.window
     sender.snd_wl1 = seg.seq
     sender.snd_wl2 = sender.iss

@@ -74,6 +74,7 @@ class Connection:
         "_unread",
         "armed_s",
         "config",
+        "keepalive_at_s",
         "keepalive_sent",
         "local_cid",
         "notices",
@@ -130,6 +131,7 @@ class Connection:
         self.path_reply: bytes | None = None
         """A path challenge of the peer's to return."""
         self.keepalive_sent = 0
+        self.keepalive_at_s = now_s
         self._final: Segment | None = None
         self._unread = False
         self._challenge_tokens = _CHALLENGES_MAX
@@ -162,11 +164,15 @@ class Connection:
         return self.state in CAN_SEND and not self.sender.fin_queued
 
     def shutdown(self) -> None:
-        """CLOSE of the sending direction: a FIN follows all that was written (§3.6)."""
-        if self.sender.fin_queued or self.state not in CAN_SEND:
+        """CLOSE of the sending direction: a FIN follows all that was written (§3.6).
+
+        In SYN-RECEIVED it is processed when our SYN is acknowledged (§3.10.4).
+        """
+        if self.sender.fin_queued or self.state not in CAN_SEND or self.state is State.SYN_SENT:
             return
         self.sender.fin_queued = True
-        self.move(Event.SEND_FIN)
+        if self.state is not State.SYN_RECEIVED:
+            self.move(Event.SEND_FIN)
 
     def close(self, now_s: float) -> None:
         """CLOSE of both directions: what was written is still delivered, nothing is read.
@@ -177,7 +183,7 @@ class Connection:
         if self.orphaned or self.state is State.CLOSED:
             return
         self.orphaned = True
-        if self.state in (State.SYN_SENT, State.SYN_RECEIVED):
+        if self.state is State.SYN_SENT:
             self.abort(now_s)
             return
         self._unread = self.receiver.inbox.size > 0

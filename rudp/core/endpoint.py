@@ -285,8 +285,10 @@ class Endpoint:
                 known.repeat_syn_ack()
             return known
         opening = self._opening.get(peer)
-        if opening:
-            return opening[0]  # simultaneous open (RFC 9293 MUST-10)
+        if opening and len(opening) == 1:
+            # Simultaneous open (RFC 9293 MUST-10). Of several dials nobody could tell which one
+            # it crosses: the two sides would have to pair them alike.
+            return opening[0]
         if self.backlog is None:
             self.stats.refused += 1
             self._refuse(segment, peer, now_s)
@@ -363,6 +365,8 @@ class Endpoint:
         self._remember(conn.local_cid, TimeWait(expires_s, conn.peer, *remembered))
 
     def _remember(self, cid: int, entry: TimeWait) -> None:
+        if len(self.time_wait) >= self.config.max_connections:
+            del self.time_wait[next(iter(self.time_wait))]
         self.time_wait[cid] = entry
         self._time_wait_order.append((entry.expires_s, cid))
 

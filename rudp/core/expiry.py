@@ -12,15 +12,27 @@ from rudp.errors import Reason
 if TYPE_CHECKING:
     from rudp.core.connection import Connection
 
+_SUSPENDED_S = 10.0
+"""A timer that is handled so late shows that nothing ran at all."""
 _HALF_OPEN_S = 30.0
 """A SYN costs its sender nothing: its SYN-ACK is repeated four times, then forgotten."""
 
 
 def handle(conn: Connection, now_s: float) -> None:
     """Handle every timer of the connection that is due."""
+    if now_s - conn.timers.next_s > _SUSPENDED_S:
+        _forgive(conn, now_s)
     for timer in conn.timers.expired(now_s):
         if conn.state is not State.CLOSED:
             _HANDLERS[timer](conn, now_s)
+
+
+def _forgive(conn: Connection, now_s: float) -> None:
+    """The machine was suspended: the peer had no chance to answer, which is no failure of its."""
+    conn.keepalive_sent = 0
+    if conn.timers.is_set(Timer.GIVE_UP):
+        conn.sender.progress_s = now_s
+        conn.arm_give_up()
 
 
 def patience_s(conn: Connection) -> float:
@@ -42,7 +54,6 @@ def _on_retransmit(conn: Connection, now_s: float) -> None:
     if not sender.outstanding:
         return
     conn.stats.timeouts += 1
-    prior_in_flight = ledger.in_flight
     if ledger.snd_una in ledger.sacked:
         ledger.forget_sacks()  # RFC 2018 §8: the receiver has reneged
     conn.stats.bytes_lost += ledger.mark_lost(ledger.snd_una, ledger.snd_nxt)
@@ -53,7 +64,7 @@ def _on_retransmit(conn: Connection, now_s: float) -> None:
     sender.recover = ledger.snd_nxt
     sender.in_recovery = False
     if conn.state in SYNCHRONIZED:
-        sender.cc.on_timeout(now_s, prior_in_flight, first=first)
+        sender.cc.on_timeout(now_s, sender.outstanding, first=first)
 
 
 def _on_persist(conn: Connection, now_s: float) -> None:
@@ -71,6 +82,10 @@ def _on_persist(conn: Connection, now_s: float) -> None:
         # The override time-out of silly-window avoidance: send what fits (§3.8.6.2.1, case 4).
         sender.override = True
         return
+    if not conn.timers.is_set(Timer.GIVE_UP):
+        # Patience is counted from the first probe that is not answered.
+        sender.progress_s = now_s
+        conn.arm_give_up()
     sender.persist_backoff += 1
     conn.stats.zero_window_probes += 1
     conn.probe_seq = sender.ledger.snd_una - 1
@@ -87,16 +102,18 @@ def _on_keepalive(conn: Connection, now_s: float) -> None:
     config, receiver = conn.config, conn.receiver
     if config.keepalive is None:
         return
+    if receiver.last_received_s >= conn.keepalive_at_s:
+        conn.keepalive_sent = 0
     quiet_until_s = receiver.last_received_s + config.keepalive
     if now_s < quiet_until_s or conn.sender.outstanding:
         # Unacknowledged data keeps the connection under watch already.
-        conn.keepalive_sent = 0
         conn.timers.set(Timer.KEEPALIVE, max(quiet_until_s, now_s + config.keepalive_interval))
         return
     if conn.keepalive_sent >= config.keepalive_probes:
         conn.abort(now_s, Reason.KEEPALIVE_TIMEOUT)
         return
     conn.keepalive_sent += 1
+    conn.keepalive_at_s = now_s
     conn.stats.keepalive_probes += 1
     conn.probe_seq = conn.sender.ledger.snd_una - 1
     conn.timers.set(Timer.KEEPALIVE, now_s + config.keepalive_interval)

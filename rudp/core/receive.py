@@ -46,6 +46,7 @@ class Receiver:
         "irs",
         "last_ack_sent",
         "last_received_s",
+        "may_scale",
         "peer_mss",
         "rcv_adv",
         "rcv_nxt",
@@ -75,6 +76,8 @@ class Receiver:
         self.fin_received = False
         self.peer_mss = 0
         self.scale = window_scale(config.receive_buffer)
+        self.may_scale = True
+        """Window scaling works in both directions or in none (RFC 7323 §2.2)."""
         self.sack_permitted = False
         self.ts_recent = 0
         self.ts_recent_s = 0.0

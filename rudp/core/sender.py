@@ -26,6 +26,7 @@ class Sender:
 
     __slots__ = (
         "_capacity",
+        "_own_mss",
         "buffer",
         "cc",
         "detector",
@@ -55,6 +56,7 @@ class Sender:
         self.ledger = Ledger(iss)
         self.buffer = SendBuffer(iss + 1)
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
+        self._own_mss = config.mss
         self.mss = config.mss
         self.cc: CongestionController = resolve(config.congestion)(config.mss)
         self.detector = DupThreshDetector()
@@ -80,7 +82,7 @@ class Sender:
 
     def negotiate(self, peer_mss: int | None, scale: int | None, *, sack: bool) -> None:
         """Take what the peer's SYN announced."""
-        self.mss = min(self.mss, max(peer_mss or DEFAULT_MSS, MIN_MSS))
+        self.mss = min(self._own_mss, max(peer_mss or DEFAULT_MSS, MIN_MSS))
         self.scale = min(scale or 0, 14)  # RFC 7323 §2.3: a larger shift means 14
         self.peer_sack = sack
         self.cc.mss = self.mss

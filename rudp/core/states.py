@@ -44,6 +44,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_S.SYN_SENT, _E.RECEIVE_SYN): _S.SYN_RECEIVED,
     (_S.SYN_SENT, _E.RECEIVE_SYN_ACK): _S.ESTABLISHED,
     (_S.SYN_RECEIVED, _E.SYN_ACKED): _S.ESTABLISHED,
+    (_S.SYN_RECEIVED, _E.SEND_FIN): _S.FIN_WAIT_1,
     (_S.ESTABLISHED, _E.SEND_FIN): _S.FIN_WAIT_1,
     (_S.ESTABLISHED, _E.RECEIVE_FIN): _S.CLOSE_WAIT,
     (_S.FIN_WAIT_1, _E.FIN_ACKED): _S.FIN_WAIT_2,
@@ -59,8 +60,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 SYNCHRONIZED = frozenset(state for state in State if state >= State.ESTABLISHED)
 """Both sequence spaces are known (RFC 9293 §3.5.3)."""
 
-CAN_SEND = frozenset((_S.ESTABLISHED, _S.CLOSE_WAIT))
-"""New data from the application is accepted."""
+CAN_SEND = frozenset((_S.SYN_SENT, _S.SYN_RECEIVED, _S.ESTABLISHED, _S.CLOSE_WAIT))
+"""New data from the application is accepted, before ESTABLISHED to be sent then (§3.10.2)."""
 
 CAN_RECEIVE = frozenset((_S.ESTABLISHED, _S.FIN_WAIT_1, _S.FIN_WAIT_2))
 """The peer's data is taken (RFC 9293 §3.10.7.4, seventh)."""

@@ -82,7 +82,7 @@ def _handshake(conn: Connection, now_s: float) -> Train | None:
     receiver = conn.receiver
     options = Options(
         mss=conn.config.mss,
-        window_scale=receiver.scale,
+        window_scale=receiver.scale if receiver.may_scale else None,
         sack_permitted=conn.config.sack and (not passive or sender.peer_sack),
         version=WIRE_VERSION,
         connection_id=conn.local_cid,
@@ -181,9 +181,6 @@ def _squeezed(conn: Connection, window: int, now_s: float) -> Train | None:
 
 def _start_persist(conn: Connection, now_s: float) -> None:
     if not conn.timers.is_set(Timer.PERSIST):
-        if not conn.sender.persist_backoff:
-            conn.sender.progress_s = now_s
-            conn.arm_give_up()
         conn.timers.set(Timer.PERSIST, now_s + conn.persist_interval_s())
 
 

@@ -154,8 +154,10 @@ class Ledger:
                 newest = self._newest_within(left, right, newest)
         advanced = una - self.snd_una
         if advanced:
-            newest = self._newest_within(self.snd_una, una, newest)
-            self.delivered += advanced - self.sacked.discard_below(una)
+            for left, right in self.sacked.gaps(self.snd_una, una):
+                self.delivered += right - left
+                newest = self._newest_within(left, right, newest)
+            self.sacked.discard_below(una)
             self.lost.discard_below(una)
             self.assumed_left = max(0, self.assumed_left - advanced)
             self.snd_una = una

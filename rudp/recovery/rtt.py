@@ -21,7 +21,7 @@ class RttEstimator:
     __slots__ = ("_base_s", "_max_s", "_min_s", "backoff", "latest_s", "min_s", "srtt_s", "var_s")
 
     def __init__(self, initial_rto_s: float, min_rto_s: float, max_rto_s: float) -> None:
-        self._base_s = initial_rto_s
+        self._base_s = min(initial_rto_s, max_rto_s)
         self._min_s = min_rto_s
         self._max_s = max_rto_s
         self.backoff = 0

@@ -61,10 +61,19 @@ def observe(connection_id: int, peer: object) -> Observer | None:
     else:
         return None
     bound = logger.bind(connection=f"{connection_id:08x}", peer=peer)
-    return LogObserver(bound, segments=_wants_debug(bound))
+    if not _lets_through(bound, logging.INFO):
+        return None
+    return LogObserver(bound, segments=_lets_through(bound, logging.DEBUG))
 
 
-def _wants_debug(logger: Any) -> bool:
-    """Whether the logger lets debug events through, where it can be asked."""
-    is_enabled = getattr(logger, "isEnabledFor", None) or getattr(logger, "is_enabled_for", None)
-    return bool(is_enabled(logging.DEBUG)) if is_enabled is not None else True
+def _lets_through(logger: Any, level: int) -> bool:
+    """Whether events of `level` would be seen. A logger that cannot tell is taken to show all:
+    its class is asked, since a generic bound logger takes any name for an event's level."""
+    for name in ("is_enabled_for", "isEnabledFor"):
+        is_enabled = getattr(type(logger), name, None)
+        if is_enabled is not None:
+            try:
+                return bool(is_enabled(logger, level))
+            except AttributeError:
+                return True
+    return True

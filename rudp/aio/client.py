@@ -9,7 +9,7 @@ import socket
 from asyncio import staggered
 from collections.abc import Awaitable, Callable, Sequence
 
-from rudp.aio import registry, udp
+from rudp.aio import registry, tls, udp
 from rudp.aio.endpoint import Endpoint, ProtocolFactory
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address, AddressInfo
@@ -28,6 +28,10 @@ async def create_connection(
     flags: int = 0,
     sock: socket.socket | None = None,
     local_addr: tuple[str, int] | None = None,
+    ssl: None = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
     happy_eyeballs_delay: float | None = None,
     interleave: int | None = None,
     all_errors: bool = False,
@@ -47,6 +51,7 @@ async def create_connection(
         sock: A connected UDP socket to use instead of `host` and `port`, whose peer is dialled;
             the connection takes it over.
         local_addr: Local address and port: the connection gets a socket of its own.
+        ssl: Must be None, and so must the other TLS arguments: not supported yet.
         happy_eyeballs_delay: Seconds before the next address is tried beside the last one
             (RFC 8305); None tries them one after the other.
         interleave: Number of addresses of the first family before families alternate
@@ -66,6 +71,7 @@ async def create_connection(
     Cancellation aborts the attempt; nothing is left open.
     """
     config = config or Config()
+    tls.check_absent(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host/port and sock can not be specified at the same time")
@@ -93,6 +99,10 @@ async def open_connection(
     flags: int = 0,
     sock: socket.socket | None = None,
     local_addr: tuple[str, int] | None = None,
+    ssl: None = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
     happy_eyeballs_delay: float | None = None,
     interleave: int | None = None,
     all_errors: bool = False,
@@ -115,6 +125,10 @@ async def open_connection(
         flags=flags,
         sock=sock,
         local_addr=local_addr,
+        ssl=ssl,
+        server_hostname=server_hostname,
+        ssl_handshake_timeout=ssl_handshake_timeout,
+        ssl_shutdown_timeout=ssl_shutdown_timeout,
         happy_eyeballs_delay=happy_eyeballs_delay,
         interleave=interleave,
         all_errors=all_errors,

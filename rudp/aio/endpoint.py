@@ -252,7 +252,8 @@ class Endpoint(Pump):
     @property
     def is_vacant(self) -> bool:
         """Whether a server once listened here and none does now."""
-        return self._accept_factory is not None and self._server is None and not self._stopped
+        once = self._accept_factory is not None and self.closes_when_idle
+        return once and self._server is None and not self._stopped
 
     @property
     def family(self) -> int:
@@ -274,13 +275,16 @@ class Endpoint(Pump):
 
     def close(self) -> None:
         """Close the socket now. Connections that are open end with `ConnectionAbortedError`,
-        their peers are reset."""
+        their peers are reset; those that have delivered everything just end."""
         if self._stopped:
             return
         now_s = self._loop.time()
         self.closes_when_idle = False
         for conn in list(self._core.connections.values()):
-            conn.abort(now_s, Reason.ENDPOINT_CLOSED)
+            if conn.is_delivered:
+                conn.finish()  # the peer may still be reading what it has: no reset
+            else:
+                conn.abort(now_s, Reason.ENDPOINT_CLOSED)
             self.flush(conn)
         self.stop()
         self._known.forget(self)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from rudp.aio import registry, udp
+from rudp.aio import registry, tls, udp
 from rudp.aio.endpoint import Endpoint, ProtocolFactory
 from rudp.aio.server import Server
 from rudp.aio.udp import Address
@@ -25,9 +25,12 @@ async def create_server(
     flags: int = socket.AI_PASSIVE,
     sock: socket.socket | None = None,
     backlog: int = 100,
+    ssl: None = None,
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
     keep_alive: bool | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
     start_serving: bool = True,
     config: Config | None = None,
 ) -> Server:
@@ -41,6 +44,7 @@ async def create_server(
         flags: Passed to `getaddrinfo()`.
         sock: A bound UDP socket to use instead; the server takes it over.
         backlog: Connections that may be half-open at a time; further SYNs are dropped.
+        ssl: Must be None, and so must the other TLS arguments: not supported yet.
         reuse_address: Accepted and ignored: UDP has no TIME-WAIT that it would override.
         reuse_port: Set SO_REUSEPORT, for several processes on one port.
         keep_alive: True asks for keepalive probes after 75 s unless `config.keepalive` is set.
@@ -55,6 +59,7 @@ async def create_server(
     Cancellation leaves no socket open.
     """
     config = config or Config()
+    tls.check_absent(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if keep_alive and config.keepalive is None:
         config = config.replace(keepalive=_KEEP_ALIVE_S)
     if not isinstance(backlog, int):

@@ -7,7 +7,7 @@ import math
 import secrets
 from typing import Any, Protocol, cast
 
-from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors, StoppableProtocol, is_connected
+from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors, StoppableProtocol, connected_peer
 from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
@@ -15,10 +15,12 @@ from rudp.core.states import State
 from rudp.telemetry.events import observe
 from rudp.wire.train import Train
 
-_STALL_S = 0.1
+_STALL_S = 0.01
 """A timer this late shows that the loop was busy elsewhere."""
 _STALL_DRAIN_S = 0.2
 """How long what lies in the socket is waited for then."""
+_QUIET_ROUNDS = 4
+"""A callback may run before the loop looks at the socket, or after: two rounds prove nothing."""
 _TRAINS_A_TURN = 8
 """What one connection may send before the others have their turn."""
 
@@ -44,7 +46,7 @@ class Pump(StoppableProtocol):
         self._icmp: IcmpErrors | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
-        self._is_connected = False
+        self._only_peer: Address | None = None
         self._can_send = True
         self._waiting: dict[Connection, None] = {}
         """Connections that have more to send than their turn, or the socket, allowed."""
@@ -56,7 +58,7 @@ class Pump(StoppableProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has attached the socket."""
         self._transport = cast("asyncio.DatagramTransport", transport)
-        self._is_connected = is_connected(self._transport)
+        self._only_peer = connected_peer(self._transport)
         if self._stopped:
             self._transport.close()
 
@@ -78,11 +80,17 @@ class Pump(StoppableProtocol):
             self._send_outbox()
 
     def error_received(self, exc: Exception) -> None:
-        """The network reported an error: hard for openers, soft for the rest (MUST-56)."""
+        """The network reported an error: hard for openers, soft for the rest (MUST-56).
+
+        Of a connected socket it concerns the one peer; a simulated network says whom.
+        """
         self._send_error = exc
         if self._icmp is not None:
             for address in self._icmp.drain():
                 self._on_unreachable(address)
+        peer = self._only_peer or getattr(exc, "peer", None)
+        if peer is not None:
+            self._on_unreachable(peer)
 
     def pause_writing(self) -> None:
         """The socket's buffer is full: what is to be sent waits in the connections."""
@@ -158,20 +166,25 @@ class Pump(StoppableProtocol):
         transport = self._transport
         self._core.stats.segments_sent += train.segments
         if transport is not None:
-            if self._is_connected:
+            if self._only_peer is not None:
                 peer = None
             for datagram in train.datagrams():
-                transport.sendto(datagram, peer)
-                if self._take_send_error() is not None:
+                if self._try_send(transport, datagram, peer) is not None:
                     self._send_again(transport, datagram, peer)
 
     def _send_again(self, transport: asyncio.DatagramTransport, datagram: bytes, peer: Any) -> None:
         """The socket reported an error instead of sending. It may be about another peer's
         datagram, which came back; if it repeats itself, there is no way to this one."""
-        transport.sendto(datagram, peer)
-        error = self._take_send_error()
+        error = self._try_send(transport, datagram, peer)
         if isinstance(error, OSError) and error.errno in UNREACHABLE:
             self._loop.call_soon(self._on_unreachable, peer)
+
+    def _try_send(
+        self, transport: asyncio.DatagramTransport, datagram: bytes, peer: Any
+    ) -> Exception | None:
+        self._send_error = None
+        transport.sendto(datagram, peer)
+        return self._take_send_error()
 
     def _take_send_error(self) -> Exception | None:
         error, self._send_error = self._send_error, None
@@ -216,16 +229,19 @@ class Pump(StoppableProtocol):
         if self._loop.time() - self._timer_s > _STALL_S:
             # The loop did not run: acknowledgements may lie in the socket. Judge after those.
             self._timer_s = -math.inf
+            for conn in self._core.due(self._loop.time(), acks_only=True):
+                self.flush(conn)
             until_s = self._loop.time() + _STALL_DRAIN_S
-            self._after_stall(self._core.stats.datagrams_received - 1, until_s)
+            self._after_stall(self._core.stats.datagrams_received, 0, until_s)
         else:
             self._handle_due()
 
-    def _after_stall(self, seen: int, until_s: float) -> None:
+    def _after_stall(self, seen: int, quiet: int, until_s: float) -> None:
         """Go round the loop, which reads the socket, until no datagram comes any more."""
         received = self._core.stats.datagrams_received
-        if received != seen and self._loop.time() < until_s and not self._stopped:
-            self._loop.call_soon(self._after_stall, received, until_s)
+        quiet = quiet + 1 if received == seen else 0
+        if quiet < _QUIET_ROUNDS and self._loop.time() < until_s and not self._stopped:
+            self._loop.call_soon(self._after_stall, received, quiet, until_s)
         else:
             self._handle_due()
 

@@ -130,16 +130,16 @@ def enlarge_buffers(sock: socket.socket) -> None:
                 sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
 
 
-def is_connected(transport: asyncio.DatagramTransport) -> bool:
-    """Whether the transport's socket has one fixed peer, whose address it does not take again."""
+def connected_peer(transport: asyncio.DatagramTransport) -> Address | None:
+    """The one peer of a connected socket, whose address it does not take again."""
     sock = transport.get_extra_info("socket")
     if sock is None:
-        return False
+        return None
     try:
-        sock.getpeername()
+        peer: Address = sock.getpeername()
     except OSError:
-        return False
-    return True
+        return None
+    return peer
 
 
 def local_address(sockname: Address, peer: Address) -> Address:

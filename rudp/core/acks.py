@@ -120,8 +120,8 @@ def _on_advance(conn: Connection, seg: Segment, now_s: float) -> float | None:
     # retransmissions give samples too.
     elapsed_us = (conn.timestamp(now_s) - seg.tsecr) & MASK
     rtt_s = max(elapsed_us, 1) * 1e-6
-    if rtt_s > now_s - conn.opened_s + 1e-6:
-        return None
+    if rtt_s > min(now_s - conn.opened_s + 1e-6, conn.config.max_rto):
+        return None  # not a round trip: forged, or the machine was suspended in between
     sender.rtt.sample(rtt_s)
     return rtt_s
 

@@ -224,9 +224,9 @@ class Connection:
             self.observer.train_sent(bytes(train.buffers[0]), train.segments, size, now_s)
         return train
 
-    def on_timer(self, now_s: float) -> None:
-        """Handle whatever is due."""
-        expiry.handle(self, now_s)
+    def on_timer(self, now_s: float, *, acks_only: bool = False) -> None:
+        """Handle whatever is due; with `acks_only` nothing that judges the peer."""
+        expiry.handle(self, now_s, acks_only=acks_only)
 
     # -- what the rooms call -------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class Endpoint:
         "_answer_at_s",
         "_answer_tokens",
         "_by_peer",
+        "_half_open",
         "_heap",
         "_observe",
         "_opening",
@@ -65,7 +66,6 @@ class Endpoint:
         "backlog",
         "config",
         "connections",
-        "half_open",
         "outbox",
         "stats",
         "time_wait",
@@ -82,7 +82,7 @@ class Endpoint:
         self.time_wait: dict[int, TimeWait] = {}
         self.backlog: int | None = None
         """Half-open connections that the listener admits; None while nobody listens."""
-        self.half_open: dict[int, Connection] = {}
+        self._half_open: dict[int, Connection] = {}
         """Connections that peers opened and that are not established, oldest first."""
         self.accepted: deque[Connection] = deque()
         """Passively opened connections that have just been established."""
@@ -98,6 +98,11 @@ class Endpoint:
         self._time_wait_order: deque[tuple[float, int]] = deque()
         self._answer_tokens = _ANSWERS_BURST
         self._answer_at_s = -math.inf
+
+    @property
+    def half_open(self) -> int:
+        """How many connections peers have opened that are not established."""
+        return len(self._half_open)
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -189,8 +194,12 @@ class Endpoint:
             return self._time_wait_order[0][0]
         return soonest
 
-    def due(self, now_s: float) -> list[Connection]:
-        """Handle the timers that are due; returns the connections that want to be flushed."""
+    def due(self, now_s: float, *, acks_only: bool = False) -> list[Connection]:
+        """Handle the timers that are due; returns the connections that want to be flushed.
+
+        With `acks_only` acknowledgements that are overdue are sent and nothing is judged yet:
+        for a caller who could not run and whose socket may hold what would change the verdict.
+        """
         self._expire_time_wait(now_s)
         heap = self._heap
         touched = []
@@ -201,7 +210,7 @@ class Endpoint:
             conn.armed_s = math.inf
             if conn.next_s <= now_s:
                 before = conn.state
-                conn.on_timer(now_s)
+                conn.on_timer(now_s, acks_only=acks_only)
                 if before <= State.SYN_RECEIVED and conn.state is not before:
                     self._handshake_moved(conn, before)
                 touched.append(conn)
@@ -293,14 +302,14 @@ class Endpoint:
             self.stats.refused += 1
             self._refuse(segment, peer, now_s)
             return None
-        if len(self.half_open) >= self.backlog and not self._evict_half_open(now_s):
+        if len(self._half_open) >= self.backlog and not self._evict_half_open(now_s):
             self.stats.backlog_drops += 1
             return None
         if len(self.connections) >= self.config.max_connections:
             self.stats.limit_drops += 1
             return None
         conn = self._new(self.config, peer, now_s)
-        self.half_open[conn.local_cid] = conn
+        self._half_open[conn.local_cid] = conn
         self._by_peer[peer, options.connection_id] = conn
         conn.open_passively(segment, now_s)
         return conn
@@ -321,7 +330,7 @@ class Endpoint:
             if conn.state is not State.CLOSED:
                 self._by_peer[conn.peer, conn.peer_cid] = conn
         elif conn.passive:
-            self.half_open.pop(conn.local_cid, None)
+            self._half_open.pop(conn.local_cid, None)
             if conn.state is not State.CLOSED:
                 self.accepted.append(conn)
                 self.stats.accepted += 1
@@ -329,7 +338,7 @@ class Endpoint:
     def _evict_half_open(self, now_s: float) -> bool:
         """Make room for a SYN by giving up the oldest half-open connection, if its SYN-ACK has
         been repeated in vain: forged SYNs must not close a listener for as long as they like."""
-        oldest = next(iter(self.half_open.values()))
+        oldest = next(iter(self._half_open.values()))
         if now_s - oldest.opened_s < _EVICT_AFTER_S:
             return False
         oldest.fail(Reason.CONNECT_TIMEOUT)
@@ -348,7 +357,7 @@ class Endpoint:
         if self.connections.get(conn.local_cid) is not conn:
             return
         del self.connections[conn.local_cid]
-        self.half_open.pop(conn.local_cid, None)
+        self._half_open.pop(conn.local_cid, None)
         self.stats.closed += 1
         self._no_longer_opening(conn)
         if self._by_peer.get((conn.peer, conn.peer_cid)) is conn:

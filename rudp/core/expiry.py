@@ -18,11 +18,11 @@ _HALF_OPEN_S = 30.0
 """A SYN costs its sender nothing: its SYN-ACK is repeated four times, then forgotten."""
 
 
-def handle(conn: Connection, now_s: float) -> None:
-    """Handle every timer of the connection that is due."""
-    if now_s - conn.timers.next_s > _SUSPENDED_S:
+def handle(conn: Connection, now_s: float, *, acks_only: bool) -> None:
+    """Handle every timer of the connection that is due, or only the delayed ACK's."""
+    if not acks_only and now_s - conn.timers.next_s > _SUSPENDED_S:
         _forgive(conn, now_s)
-    for timer in conn.timers.expired(now_s):
+    for timer in conn.timers.expired(now_s, acks_only=acks_only):
         if conn.state is not State.CLOSED:
             _HANDLERS[timer](conn, now_s)
 

@@ -15,6 +15,7 @@ SACK_BLOCKS = 8
 
 _PAWS_SLACK_US = 500_000
 _PAWS_VALID_S = 1_700.0
+_TS_LAG_S = 60.0
 _ACK_EVERY = 2
 """RFC 9293 §3.8.6.3: an ACK for at least every second full-sized segment (SHLD-18)."""
 
@@ -39,6 +40,7 @@ class Receiver:
         "_limit",
         "_reassembly",
         "_stats",
+        "_ts_seen_s",
         "ack_need",
         "fin_at",
         "fin_received",
@@ -81,6 +83,8 @@ class Receiver:
         self.sack_permitted = False
         self.ts_recent = 0
         self.ts_recent_s = 0.0
+        """The age of TS.Recent: when the peer's clock showed it."""
+        self._ts_seen_s = 0.0
         self.last_ack_sent = 0
         self.last_received_s = 0.0
         self.ack_need = AckNeed.NONE
@@ -93,7 +97,7 @@ class Receiver:
         self.rcv_nxt = self.rcv_adv = self.last_ack_sent = irs + 1
         self.rcv_adv += min(self._limit, 0xFFFF)
         self.ts_recent = tsval
-        self.ts_recent_s = self.last_received_s = now_s
+        self.ts_recent_s = self._ts_seen_s = self.last_received_s = now_s
         self.peer_mss = mss
 
     # -- acceptability ---------------------------------------------------------------------
@@ -125,8 +129,12 @@ class Receiver:
             (tsval - self.ts_recent) & 0xFFFF_FFFF < 0x8000_0000
             or now_s - self.ts_recent_s >= _PAWS_VALID_S
         ):
+            # A segment that lay in the socket while nothing ran here is as old as its timestamp
+            # says: our clock went on by more than the peer's has between the two.
+            lag_s = now_s - self._ts_seen_s - ((tsval - self.ts_recent) & 0xFFFF_FFFF) * 1e-6
+            self.ts_recent_s = now_s - lag_s if lag_s > _TS_LAG_S else now_s
+            self._ts_seen_s = now_s
             self.ts_recent = tsval
-            self.ts_recent_s = now_s
 
     # -- data ------------------------------------------------------------------------------
 

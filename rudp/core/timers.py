@@ -65,10 +65,15 @@ class Timers:
         """Whether `timer` is running."""
         return self._deadlines[timer] != NEVER
 
-    def expired(self, now_s: float) -> list[Timer]:
-        """Stop and return the timers that are due, earliest deadline first."""
+    def expired(self, now_s: float, *, acks_only: bool = False) -> list[Timer]:
+        """Stop and return the timers that are due, earliest deadline first.
+
+        `acks_only` leaves alone those that judge what the peer did, or did not do.
+        """
         deadlines = self._deadlines
         due = [timer for timer in Timer if deadlines[timer] <= now_s]
+        if acks_only:
+            due = [timer for timer in due if timer is Timer.DELAYED_ACK]
         if len(due) > 1:
             due.sort(key=deadlines.__getitem__)
         for timer in due:

@@ -7,6 +7,7 @@ The network reads no clock and runs no loop. Whoever drives it attaches a schedu
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +52,14 @@ class Scheduler(Protocol):
 
     def __call__(self, when_s: float, callback: Callable[..., None], *args: Any) -> object:
         """Call at `when_s`; calls for the same time run in the order in which they were made."""
+
+
+class PortUnreachable(ConnectionRefusedError):
+    """What ICMP's "port unreachable" tells, and whose datagram it was about: `peer`."""
+
+    def __init__(self, peer: Address) -> None:
+        super().__init__(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        self.peer = peer
 
 
 @dataclass(slots=True)
@@ -333,7 +342,7 @@ class Network(HostDirectory):
         host = route.local or self._by_address.get(ip)
         socket = host.find(ip, port, refusing) if host else None
         if socket is not None:
-            socket.receiver.error_received(os_error(errno.ECONNREFUSED))
+            socket.receiver.error_received(PortUnreachable(refusing))
 
     # --- what drives it ----------------------------------------------------------------------
 

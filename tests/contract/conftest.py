@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from .support import (
     Clock,
     ConnectProtocols,
     ConnectStreams,
+    Dial,
+    DialProtocol,
     End,
     Recorder,
     Serve,
@@ -30,7 +32,8 @@ from .support import (
     end_server,
 )
 
-TEST_DEADLINE_S = 10
+# Only a test that hangs gets this far, also under coverage on a slow machine.
+TEST_DEADLINE_S = 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,8 +52,10 @@ def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(test)
     async def bounded(*args: Any, **kwargs: Any) -> None:
-        async with asyncio.timeout(TEST_DEADLINE_S):
+        async with asyncio.timeout(TEST_DEADLINE_S) as deadline:
             await test(*args, **kwargs)
+        # The cancellation may have ended in a test's own `pytest.raises(CancelledError)`.
+        assert not deadline.expired(), f"not done after {TEST_DEADLINE_S} s"
 
     return bounded
 
@@ -106,10 +111,15 @@ async def cleanup(loop_errors: list[dict[str, Any]]) -> AsyncIterator[contextlib
 
 @pytest.fixture
 def serve(stack: Stack, cleanup: contextlib.AsyncExitStack) -> Serve:
-    """Start a stream server on a free loopback port: `server = await serve(callback)`."""
+    """Start a stream server, by default on a free loopback port: `await serve(callback)`."""
 
-    async def serve(callback: Callable[..., Any], **kwargs: Any) -> asyncio.Server:
-        server = await stack.start_server(callback, LOOPBACK, 0, **kwargs)
+    async def serve(
+        callback: Callable[..., Any],
+        host: str | Sequence[str] | None = LOOPBACK,
+        port: int | None = 0,
+        **kwargs: Any,
+    ) -> asyncio.Server:
+        server = await stack.start_server(callback, host, port, **kwargs)
         cleanup.push_async_callback(end_server, server)
         return server
 
@@ -117,16 +127,67 @@ def serve(stack: Stack, cleanup: contextlib.AsyncExitStack) -> Serve:
 
 
 @pytest.fixture
-def connect_streams(
-    stack: Stack, serve: Serve, cleanup: contextlib.AsyncExitStack
-) -> ConnectStreams:
-    """Make a connected pair of stream ends: `client, server = await connect_streams()`."""
+def dial(stack: Stack, cleanup: contextlib.AsyncExitStack) -> Dial:
+    """Open a stream connection: `end = await dial(host, port)`, as `open_connection` takes them."""
 
-    async def connect(*, limit: int = 2**16, server_limit: int = 2**16) -> tuple[End, End]:
+    async def dial(*address: Any, **kwargs: Any) -> End:
+        end = End(*await stack.open_connection(*address, **kwargs))
+        cleanup.push_async_callback(end_connection, end.writer)
+        return end
+
+    return dial
+
+
+@pytest.fixture
+def serve_protocol(stack: Stack, cleanup: contextlib.AsyncExitStack) -> Serve:
+    """Start a server of protocols on a free loopback port: `await serve_protocol(factory)`."""
+
+    async def serve(
+        factory: Callable[[], Any],
+        host: str | Sequence[str] | None = LOOPBACK,
+        port: int | None = 0,
+        **kwargs: Any,
+    ) -> asyncio.Server:
+        server = await stack.create_server(factory, host, port, **kwargs)
+        cleanup.push_async_callback(end_server, server)
+        return server
+
+    return serve
+
+
+@pytest.fixture
+def dial_protocol(stack: Stack, cleanup: contextlib.AsyncExitStack) -> DialProtocol:
+    """Connect a protocol: `protocol = await dial_protocol(factory, host, port)`."""
+
+    async def dial(factory: Callable[[], Any], *address: Any, **kwargs: Any) -> Any:
+        transport, protocol = await stack.create_connection(factory, *address, **kwargs)
+        cleanup.callback(transport.abort)
+        return protocol
+
+    return dial
+
+
+@pytest.fixture
+def connect_streams(
+    stack: Stack, serve: Serve, dial: Dial, cleanup: contextlib.AsyncExitStack
+) -> ConnectStreams:
+    """Make a connected pair of stream ends: `client, server = await connect_streams()`.
+
+    `options` go to both sides; without them the pair has small buffers.
+    """
+
+    async def connect(
+        *,
+        host: str = LOOPBACK,
+        limit: int = 2**16,
+        server_limit: int = 2**16,
+        options: Mapping[str, Any] = stack.small_buffers,
+    ) -> tuple[End, End]:
         accepted: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        server = await serve(lambda r, w: accepted.set_result(End(r, w)), limit=server_limit)
-        client_end = End(*await stack.open_connection(*address_of(server), limit=limit))
-        cleanup.push_async_callback(end_connection, client_end.writer)
+        server = await serve(
+            lambda r, w: accepted.set_result(End(r, w)), host, limit=server_limit, **options
+        )
+        client_end = await dial(*address_of(server), limit=limit, **options)
         server_end = await accepted
         cleanup.push_async_callback(end_connection, server_end.writer)
         return client_end, server_end
@@ -141,8 +202,16 @@ async def ends(connect_streams: ConnectStreams) -> tuple[End, End]:
 
 
 @pytest.fixture
-def connect_protocols(stack: Stack, cleanup: contextlib.AsyncExitStack) -> ConnectProtocols:
-    """Connect two protocols: `client, server = await connect_protocols(factory, factory)`."""
+def connect_protocols(
+    stack: Stack,
+    serve_protocol: Serve,
+    dial_protocol: DialProtocol,
+    cleanup: contextlib.AsyncExitStack,
+) -> ConnectProtocols:
+    """Connect two protocols: `client, server = await connect_protocols(factory, factory)`.
+
+    The connection has small buffers.
+    """
 
     async def connect(
         client_factory: Callable[[], Any] = Recorder, server_factory: Callable[[], Any] = Recorder
@@ -153,14 +222,13 @@ def connect_protocols(stack: Stack, cleanup: contextlib.AsyncExitStack) -> Conne
             accepted.set_result(server_factory())
             return accepted.result()
 
-        server = await stack.create_server(build, LOOPBACK, 0)
-        cleanup.push_async_callback(end_server, server)
-        transport, protocol = await stack.create_connection(client_factory, *address_of(server))
-        cleanup.callback(transport.abort)
+        options = stack.small_buffers
+        server = await serve_protocol(build, **options)
+        client = await dial_protocol(client_factory, *address_of(server), **options)
         peer = await accepted
         await peer.made
         cleanup.callback(peer.transport.abort)
-        return protocol, peer
+        return client, peer
 
     return connect
 

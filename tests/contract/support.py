@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,13 +26,32 @@ class End:
 
 class Serve(Protocol):
     def __call__(
-        self, callback: Callable[..., Any], **kwargs: Any
+        self,
+        callback: Callable[..., Any],
+        host: str | Sequence[str] | None = ...,
+        port: int | None = ...,
+        **kwargs: Any,
     ) -> Awaitable[asyncio.Server]: ...
+
+
+class Dial(Protocol):
+    def __call__(self, *address: Any, **kwargs: Any) -> Awaitable[End]: ...
+
+
+class DialProtocol(Protocol):
+    def __call__(
+        self, factory: Callable[[], Any], *address: Any, **kwargs: Any
+    ) -> Awaitable[Any]: ...
 
 
 class ConnectStreams(Protocol):
     def __call__(
-        self, *, limit: int = ..., server_limit: int = ...
+        self,
+        *,
+        host: str = ...,
+        limit: int = ...,
+        server_limit: int = ...,
+        options: Mapping[str, Any] = ...,
     ) -> Awaitable[tuple[End, End]]: ...
 
 

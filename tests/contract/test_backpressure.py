@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -11,11 +12,14 @@ from .support import (
     CHUNK_BYTES,
     Clock,
     ConnectStreams,
+    Dial,
     End,
+    Serve,
     address_of,
     digest,
     echo,
     echo_round_trip,
+    end_connection,
     fill,
     random_bytes,
     read_digest,
@@ -99,31 +103,26 @@ async def test_a_stuck_direction_does_not_hold_up_the_other(stuck: Stuck) -> Non
 
 
 async def test_a_stuck_connection_does_not_hold_up_its_server(
-    stack: Stack, serve, clock: Clock
+    serve: Serve, clock: Clock, dial: Dial, cleanup: contextlib.AsyncExitStack
 ) -> None:
-    accepted: asyncio.Queue[End] = asyncio.Queue()
-    first = True
+    accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
 
     async def first_sleeps_others_echo(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        nonlocal first
-        if first:
-            first = False
-            writer.transport.pause_reading()
-            accepted.put_nowait(End(reader, writer))
-        else:
+        if accepted.done():
             await echo(reader, writer)
+        else:
+            writer.transport.pause_reading()
+            accepted.set_result(writer)
 
     server = await serve(first_sleeps_others_echo)
-    stuck = End(*await stack.open_connection(*address_of(server)))
-    sleeper = await accepted.get()
+    stuck = await dial(*address_of(server))
+    sleeper = await accepted
+    cleanup.push_async_callback(end_connection, sleeper)
     await fill(stuck.writer.transport, clock)
-    other = End(*await stack.open_connection(*address_of(server)))
+    other = await dial(*address_of(server))
     assert await echo_round_trip(other) == b"still alive"
-    for end in (stuck, sleeper, other):
-        end.writer.transport.abort()
-        await asyncio.wait([asyncio.ensure_future(end.writer.wait_closed())])
 
 
 async def test_both_directions_stuck_at_once_come_free(ends: Ends, clock: Clock) -> None:

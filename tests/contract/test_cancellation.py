@@ -12,7 +12,9 @@ import pytest
 from .stacks import LOOPBACK, Stack
 from .support import (
     Clock,
+    Dial,
     End,
+    Serve,
     address_of,
     digest,
     echo,
@@ -39,7 +41,7 @@ async def cancelled(coroutine: Coroutine[Any, Any, Any]) -> None:
 
 @pytest.mark.parametrize("passes", range(8))
 async def test_cancelled_open_connection_leaves_the_server_usable(
-    stack: Stack, serve: Callable[..., Any], passes: int
+    stack: Stack, serve: Serve, passes: int, dial: Dial
 ) -> None:
     """Cancelled after every number of loop passes: wherever it was, nothing stays behind."""
     server = await serve(echo)
@@ -49,9 +51,7 @@ async def test_cancelled_open_connection_leaves_the_server_usable(
     with contextlib.suppress(asyncio.CancelledError):
         _, writer = await task
         await end_connection(writer)
-    reader, writer = await stack.open_connection(*address_of(server))
-    assert await echo_round_trip(End(reader, writer)) == b"still alive"
-    await end_connection(writer)
+    assert await echo_round_trip(await dial(*address_of(server))) == b"still alive"
 
 
 @pytest.mark.parametrize("passes", range(4))
@@ -163,20 +163,14 @@ async def test_cancelled_wait_closed_still_delivers_and_closes(ends: Ends, clock
     assert digest(await server.reader.read()) == digest(written)
 
 
-async def test_cancelled_server_wait_closed_leaves_it_serving(
-    stack: Stack, serve: Callable[..., Any]
-) -> None:
+async def test_cancelled_server_wait_closed_leaves_it_serving(serve: Serve, dial: Dial) -> None:
     """Before close(), Python 3.11 and uvloop wait for it, and so does every later version."""
     server = await serve(echo)
     await cancelled(server.wait_closed())
-    reader, writer = await stack.open_connection(*address_of(server))
-    assert await echo_round_trip(End(reader, writer)) == b"still alive"
-    await end_connection(writer)
+    assert await echo_round_trip(await dial(*address_of(server))) == b"still alive"
 
 
-async def test_cancelled_serve_forever_closes_the_server(
-    stack: Stack, serve: Callable[..., Any]
-) -> None:
+async def test_cancelled_serve_forever_closes_the_server(stack: Stack, serve: Serve) -> None:
     server = await serve(echo)
     address = address_of(server)
     await cancelled(server.serve_forever())
@@ -186,7 +180,7 @@ async def test_cancelled_serve_forever_closes_the_server(
 
 
 async def test_cancelled_handler_leaves_the_server_and_the_others(
-    stack: Stack, serve: Callable[..., Any], loop_errors: list[dict[str, Any]]
+    serve: Serve, loop_errors: list[dict[str, Any]], dial: Dial
 ) -> None:
     """asyncio before 3.11.8 also reports the CancelledError to the loop's exception handler."""
     handlers: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
@@ -201,12 +195,10 @@ async def test_cancelled_handler_leaves_the_server_and_the_others(
             writer.close()
 
     server = await serve(handler)
-    first = End(*await stack.open_connection(*address_of(server)))
+    first = await dial(*address_of(server))
     first_handler = await handlers.get()
-    second = End(*await stack.open_connection(*address_of(server)))
+    second = await dial(*address_of(server))
     first_handler.cancel()
     assert await first.reader.read() == b""
     assert await echo_round_trip(second) == b"still alive"
-    for end in (first, second):
-        await end_connection(end.writer)
     loop_errors.clear()

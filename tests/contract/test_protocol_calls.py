@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from .stacks import LOOPBACK, Stack
+from .stacks import Stack
 from .support import (
     BufferedRecorder,
     Clock,
     ConnectProtocols,
+    DialProtocol,
     Echo,
     HalfOpenRecorder,
     Recorder,
+    Serve,
     address_of,
     digest,
-    end_server,
     loop_passes,
     random_bytes,
 )
@@ -60,27 +61,28 @@ async def test_connection_made_has_run_when_create_connection_returns(pair: Pair
 
 
 async def test_create_connection_returns_the_transport_and_the_protocol_it_built(
-    stack: Stack, connect_protocols: ConnectProtocols
+    stack: Stack, connect_protocols: ConnectProtocols, serve_protocol: Serve
 ) -> None:
-    server = await stack.create_server(Recorder, LOOPBACK, 0)
+    server = await serve_protocol(Recorder)
     built = Recorder()
     transport, protocol = await stack.create_connection(lambda: built, *address_of(server))
     assert protocol is built
     assert transport is built.transport
     transport.abort()
     await built.lost
-    await end_server(server)
 
 
-async def test_the_server_builds_one_protocol_for_each_connection(stack: Stack) -> None:
+async def test_the_server_builds_one_protocol_for_each_connection(
+    serve_protocol: Serve, dial_protocol: DialProtocol
+) -> None:
     built: list[Recorder] = []
 
     def build() -> Recorder:
         built.append(Recorder())
         return built[-1]
 
-    server = await stack.create_server(build, LOOPBACK, 0)
-    clients = [(await stack.create_connection(Recorder, *address_of(server)))[1] for _ in range(3)]
+    server = await serve_protocol(build)
+    clients = [await dial_protocol(Recorder, *address_of(server)) for _ in range(3)]
     for number, client in enumerate(clients):
         client.transport.write(bytes([number]) * 5)
         client.transport.close()
@@ -93,7 +95,6 @@ async def test_the_server_builds_one_protocol_for_each_connection(stack: Stack) 
         b"\1\1\1\1\1",
         b"\2\2\2\2\2",
     ]
-    await end_server(server)
 
 
 async def test_a_protocol_may_write_in_connection_made(connect_protocols: ConnectProtocols) -> None:

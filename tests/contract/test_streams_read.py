@@ -11,6 +11,7 @@ from .stacks import Stack
 from .support import (
     ConnectStreams,
     End,
+    Serve,
     address_of,
     digest,
     echo,
@@ -230,7 +231,7 @@ async def test_a_slow_consumer_of_small_reads_gets_everything(
 
 
 async def test_a_limit_of_zero_is_refused_and_hurts_nobody(
-    stack: Stack, serve, connect_streams: ConnectStreams
+    stack: Stack, serve: Serve, connect_streams: ConnectStreams
 ) -> None:
     server = await serve(echo)
     with pytest.raises(ValueError, match="Limit"):

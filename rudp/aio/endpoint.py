@@ -311,7 +311,7 @@ class Endpoint(Pump):
             await asyncio.wait([self._delivered], timeout=self.config.linger)
 
     def _undelivered(self) -> bool:
-        return any(not conn.sender.fin_acked for conn in self._core.connections.values())
+        return any(not conn.finished for conn in self._core.connections.values())
 
     async def wait_closed(self) -> None:
         """Wait until the socket is closed. Cancellation changes nothing."""

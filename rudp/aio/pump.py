@@ -18,7 +18,8 @@ from rudp.wire.train import Train
 _STALL_S = 0.01
 """A timer this late shows that the loop was busy elsewhere."""
 _STALL_DRAIN_S = 0.2
-"""How long what lies in the socket is waited for then."""
+_STALL_ROUNDS = 32
+"""What lies in the socket is waited for so long, and so many rounds of the loop, at least."""
 _QUIET_ROUNDS = 4
 """A callback may run before the loop looks at the socket, or after: two rounds prove nothing."""
 _TRAINS_A_TURN = 8
@@ -231,17 +232,19 @@ class Pump(StoppableProtocol):
             self._timer_s = -math.inf
             for conn in self._core.due(self._loop.time(), acks_only=True):
                 self.flush(conn)
-            until_s = self._loop.time() + _STALL_DRAIN_S
-            self._after_stall(self._core.stats.datagrams_received, 0, until_s)
+            received = self._core.stats.datagrams_received
+            self._after_stall(received, 0, 0, self._loop.time() + _STALL_DRAIN_S)
         else:
             self._handle_due()
 
-    def _after_stall(self, seen: int, quiet: int, until_s: float) -> None:
-        """Go round the loop, which reads the socket, until no datagram comes any more."""
+    def _after_stall(self, seen: int, rounds: int, quiet: int, until_s: float) -> None:
+        """Go round the loop, which reads the socket, until no datagram comes any more; a loop
+        that is busy for good is not waited for."""
         received = self._core.stats.datagrams_received
         quiet = quiet + 1 if received == seen else 0
-        if quiet < _QUIET_ROUNDS and self._loop.time() < until_s and not self._stopped:
-            self._loop.call_soon(self._after_stall, received, quiet, until_s)
+        over = rounds >= _STALL_ROUNDS and self._loop.time() >= until_s
+        if quiet < _QUIET_ROUNDS and not over and not self._stopped:
+            self._loop.call_soon(self._after_stall, received, rounds + 1, quiet, until_s)
         else:
             self._handle_due()
 

@@ -74,6 +74,7 @@ class Connection:
         "_unread",
         "armed_s",
         "config",
+        "finished",
         "keepalive_at_s",
         "keepalive_sent",
         "local_cid",
@@ -115,6 +116,8 @@ class Connection:
         self.passive = False
         self.orphaned = False
         """The application has closed both directions: nobody will read."""
+        self.finished = False
+        """The application has been told that all it wrote arrived."""
         self.reason: Reason | None = None
         self.owner: object = None
         """For whoever drives the connection; not used here."""
@@ -314,6 +317,7 @@ class Connection:
 
     def note_finished(self) -> None:
         """Everything that was written has arrived."""
+        self.finished = True
         if Notice.FINISHED not in self.notices:
             self.notices.append(Notice.FINISHED)
 

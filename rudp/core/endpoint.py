@@ -8,38 +8,22 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from rudp.config import Config
 from rudp.core import paths
+from rudp.core.answers import StatelessAnswers
 from rudp.core.connection import Address, Connection, Identity
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
 from rudp.telemetry.observer import Observer
-from rudp.wire.options import NONE, WIRE_VERSION
-from rudp.wire.segment import ACK, FIN, RST, SYN, Malformed, Segment, encode
-from rudp.wire.seq import MASK
-from rudp.wire.train import Buffer, Train, decode_train
+from rudp.wire.options import WIRE_VERSION
+from rudp.wire.segment import ACK, RST, SYN, Malformed, Segment
+from rudp.wire.train import Buffer, decode_train
 
-_ANSWERS_PER_S = 1000.0
-_ANSWERS_BURST = 1000.0
 _EVICT_AFTER_S = 3.5
-_OUTBOX_MOST = 1000
-"""Answers kept while the socket takes none."""
-
-
-class TimeWait(NamedTuple):
-    """A connection in TIME-WAIT: what answering a repeated FIN takes."""
-
-    expires_s: float
-    peer: Address
-    peer_cid: int
-    snd_nxt: int
-    rcv_nxt: int
-    ts_offset: int
 
 
 class Endpoint:
@@ -52,8 +36,7 @@ class Endpoint:
     """
 
     __slots__ = (
-        "_answer_at_s",
-        "_answer_tokens",
+        "_answers",
         "_by_peer",
         "_half_open",
         "_heap",
@@ -61,7 +44,6 @@ class Endpoint:
         "_opening",
         "_random_bits",
         "_serial",
-        "_time_wait_order",
         "accepted",
         "backlog",
         "config",
@@ -79,25 +61,24 @@ class Endpoint:
     ) -> None:
         self.config = config
         self.connections: dict[int, Connection] = {}
-        self.time_wait: dict[int, TimeWait] = {}
         self.backlog: int | None = None
         """Half-open connections that the listener admits; None while nobody listens."""
-        self._half_open: dict[int, Connection] = {}
+        self._half_open: OrderedDict[int, Connection] = OrderedDict()
         """Connections that peers opened and that are not established, oldest first."""
         self.accepted: deque[Connection] = deque()
         """Passively opened connections that have just been established."""
-        self.outbox: deque[tuple[Address, Train]] = deque()
-        """Answers that belong to no connection."""
         self.stats = EndpointStats()
+        self._answers = StatelessAnswers(config, self.stats)
+        self.time_wait = self._answers.time_wait
+        """Records of TIME-WAIT by connection id, the one that expires first first."""
+        self.outbox = self._answers.outbox
+        """Answers that belong to no connection."""
         self._random_bits = random_bits
         self._observe = observe
         self._by_peer: dict[tuple[Address, int], Connection] = {}
         self._opening: dict[Address, list[Connection]] = {}
         self._heap: list[tuple[float, int, Connection]] = []
         self._serial = 0
-        self._time_wait_order: deque[tuple[float, int]] = deque()
-        self._answer_tokens = _ANSWERS_BURST
-        self._answer_at_s = -math.inf
 
     @property
     def half_open(self) -> int:
@@ -190,9 +171,7 @@ class Endpoint:
     def next_s(self) -> float:
         """When `due()` wants to be called; `math.inf` for never."""
         soonest = self._heap[0][0] if self._heap else math.inf
-        if self._time_wait_order and self._time_wait_order[0][0] < soonest:
-            return self._time_wait_order[0][0]
-        return soonest
+        return min(soonest, self._answers.next_s)
 
     def due(self, now_s: float, *, acks_only: bool = False) -> list[Connection]:
         """Handle the timers that are due; returns the connections that want to be flushed.
@@ -200,7 +179,7 @@ class Endpoint:
         With `acks_only` acknowledgements that are overdue are sent and nothing is judged yet:
         for a caller who could not run and whose socket may hold what would change the verdict.
         """
-        self._expire_time_wait(now_s)
+        self._answers.expire(now_s)
         heap = self._heap
         touched = []
         while heap and heap[0][0] <= now_s:
@@ -256,10 +235,10 @@ class Endpoint:
             return None
         waiting = self.time_wait.get(segment.cid)
         if waiting is not None and waiting.peer == peer:
-            self._answer_in_time_wait(waiting, segment, now_s)
+            self._answers.in_time_wait(waiting, segment, now_s)
             return None
         self.stats.unknown_connection += 1
-        self._reset_stranger(segment, peer, now_s)
+        self._answers.reset(segment, peer, now_s)
         return None
 
     def _elsewhere(
@@ -280,7 +259,7 @@ class Endpoint:
         else:
             probe = paths.challenge(conn, segment, peer, now_s, self._random_bits)
             if probe is not None:
-                self._emit(probe, peer)
+                self._answers.emit(probe, peer)
         return conn
 
     def _syn(self, segment: Segment, peer: Address, now_s: float) -> Connection | None:
@@ -300,7 +279,7 @@ class Endpoint:
             return opening[0]
         if self.backlog is None:
             self.stats.refused += 1
-            self._refuse(segment, peer, now_s)
+            self._answers.refuse(segment, peer, now_s)
             return None
         if len(self._half_open) >= self.backlog and not self._evict_half_open(now_s):
             self.stats.backlog_drops += 1
@@ -365,80 +344,7 @@ class Endpoint:
         if conn.observer is not None:
             conn.observer.closed(conn.reason)
 
-    # -- TIME-WAIT and resets ----------------------------------------------------------------
-
     def _enter_time_wait(self, conn: Connection, now_s: float) -> None:
-        expires_s = now_s + self.config.time_wait
         remembered = conn.pass_to_time_wait()
         self._forget(conn)
-        self._remember(conn.local_cid, TimeWait(expires_s, conn.peer, *remembered))
-
-    def _remember(self, cid: int, entry: TimeWait) -> None:
-        if len(self.time_wait) >= self.config.max_connections:
-            del self.time_wait[next(iter(self.time_wait))]
-        self.time_wait[cid] = entry
-        self._time_wait_order.append((entry.expires_s, cid))
-
-    def _expire_time_wait(self, now_s: float) -> None:
-        order = self._time_wait_order
-        while order and order[0][0] <= now_s:
-            expires_s, cid = order.popleft()
-            entry = self.time_wait.get(cid)
-            if entry is not None and entry.expires_s == expires_s:
-                del self.time_wait[cid]
-
-    def _answer_in_time_wait(self, entry: TimeWait, segment: Segment, now_s: float) -> None:
-        """Acknowledge a repeated FIN or old data once more; a reset changes nothing
-        (RFC 9293 §3.10.7.4, RFC 1337)."""
-        if segment.flags & RST or not segment.length:
-            return
-        if not self._may_answer(now_s):
-            return
-        self.stats.time_wait_acks += 1
-        tsval = (int(now_s * 1e6) + entry.ts_offset) & MASK
-        self._emit(
-            Segment(
-                entry.peer_cid, entry.snd_nxt, entry.rcv_nxt, ACK, 0xFFFF, tsval, segment.tsval
-            ),
-            entry.peer,
-        )
-        if segment.flags & FIN and entry.expires_s - now_s < 0.75 * self.config.time_wait:
-            restarted = entry._replace(expires_s=now_s + self.config.time_wait)
-            self._remember(segment.cid, restarted)
-
-    def _refuse(self, syn: Segment, peer: Address, now_s: float) -> None:
-        """Answer a SYN that nobody listens for (RFC 9293 §3.10.7.1)."""
-        if self._may_answer(now_s):
-            self.stats.resets_sent += 1
-            ack = (syn.seq + syn.length) & MASK
-            cid = syn.options.connection_id or 0
-            self._emit(Segment(cid, 0, ack, RST | ACK, 0, 0, syn.tsval), peer)
-
-    def _reset_stranger(self, segment: Segment, peer: Address, now_s: float) -> None:
-        """Answer a segment for a connection that nobody has; a reset is never answered."""
-        if segment.flags & RST or not self._may_answer(now_s):
-            return
-        self.stats.resets_sent += 1
-        options = NONE._replace(unknown_id=segment.cid)
-        if segment.flags & ACK:
-            reset = Segment(0, segment.ack, 0, RST, 0, 0, segment.tsval, options)
-        else:
-            ack = (segment.seq + segment.length) & MASK
-            reset = Segment(0, 0, ack, RST | ACK, 0, 0, segment.tsval, options)
-        self._emit(reset, peer)
-
-    def _may_answer(self, now_s: float) -> bool:
-        """At most so many answers a second to whom no connection belongs: a flood of strangers
-        must not turn into a flood of ours."""
-        elapsed_s = max(0.0, now_s - self._answer_at_s)
-        self._answer_at_s = max(now_s, self._answer_at_s)
-        tokens = min(_ANSWERS_BURST, self._answer_tokens + elapsed_s * _ANSWERS_PER_S)
-        allowed = tokens >= 1
-        self._answer_tokens = tokens - allowed
-        self.stats.answers_suppressed += not allowed
-        return allowed
-
-    def _emit(self, segment: Segment, peer: Address) -> None:
-        datagram = encode(segment)
-        if len(self.outbox) < _OUTBOX_MOST:
-            self.outbox.append((peer, Train([datagram], len(datagram), 1)))
+        self._answers.remember(conn.local_cid, conn.peer, remembered, now_s)

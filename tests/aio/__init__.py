@@ -1,0 +1,1 @@
+"""The asyncio layer: what it adds to the contract that every stack keeps."""

@@ -41,7 +41,7 @@ class Config:
             the peer's `delayed_ack`.
         max_rto: Ceiling of the retransmission timeout in seconds (RFC 6298 §2.5).
         delayed_ack: Longest time in seconds that an acknowledgement waits for company
-            (RFC 9293 §3.8.6.3 allows up to 0.5).
+            (RFC 9293 §3.8.6.3, MUST-40: less than 0.5).
         connect_timeout: Seconds after which an unanswered SYN fails with `TimeoutError`
             (R2 for SYN segments, RFC 9293 MUST-23: at least three minutes).
         retransmit_timeout: Seconds of retransmissions without any answer after which the
@@ -127,7 +127,7 @@ _SECONDS = (
     ("initial_rto", 0.001, math.inf),
     ("min_rto", 0.001, math.inf),
     ("max_rto", 0.001, math.inf),
-    ("delayed_ack", 0.0, 0.5),
+    ("delayed_ack", 0.0, 0.499),
     ("connect_timeout", 0.001, math.inf),
     ("retransmit_timeout", 0.001, math.inf),
     ("keepalive_interval", 0.001, math.inf),

@@ -96,7 +96,7 @@ def test_integers_of_another_type(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", SECONDS)
 def test_seconds(name: str) -> None:
     low = 0.0 if name in FROM_ZERO else 0.001
-    high = 0.5 if name == "delayed_ack" else 1e6
+    high = 0.499 if name == "delayed_ack" else 1e6
     for value in (low, low + 0.001, high / 2, high):
         assert getattr(make(**{name: value}), name) == value
     for value in (-1, -0.001, low - 0.000_1, -math.inf, math.nan):
@@ -115,11 +115,11 @@ def test_seconds_of_another_type(name: str, value: object) -> None:
         make(**{name: value})
 
 
-def test_delayed_ack_is_half_a_second_at_most() -> None:
+def test_delayed_ack_is_less_than_half_a_second() -> None:
     """RFC 9293 §3.8.6.3 (MUST-40): the delay MUST be less than 0.5 seconds, and may be none."""
     assert Config(delayed_ack=0.0).delayed_ack == 0.0
     with pytest.raises(ValueError, match="delayed_ack"):
-        Config(delayed_ack=0.501)
+        Config(delayed_ack=0.5)
     with pytest.raises(ValueError, match="delayed_ack"):
         Config(delayed_ack=math.inf)
 

@@ -11,7 +11,7 @@ class ChunkRun:
     """Bytes in order, appended at either end, taken out as the chunks they came in.
 
     Of any two neighbouring chunks the sum exceeds `SMALL`, so a run of n bytes holds at most
-    2 n / SMALL + 1 chunks.
+    2 n / SMALL + 2 chunks.
     """
 
     __slots__ = ("_chunks", "size")
@@ -40,7 +40,7 @@ class ChunkRun:
         return chunks
 
     def take_some(self, most: int) -> bytes:
-        """Remove and return the first `most` bytes, or all there are. The run is not empty."""
+        """Remove and return bytes from the front, `most` at most. The run must not be empty."""
         chunks = self._chunks
         first = chunks[0]
         if len(first) > most:

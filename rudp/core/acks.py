@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rudp.recovery.ledger import Delivery
 
 
+_LONGEST_RTT_S = 60.0
 MAX_SACKED_RANGES = 2048
 """SACK is advice (RFC 2018 §8): beyond this many ranges a peer is not taken at its word."""
 
@@ -120,7 +121,7 @@ def _on_advance(conn: Connection, seg: Segment, now_s: float) -> float | None:
     # retransmissions give samples too.
     elapsed_us = (conn.timestamp(now_s) - seg.tsecr) & MASK
     rtt_s = max(elapsed_us, 1) * 1e-6
-    if rtt_s > min(now_s - conn.opened_s + 1e-6, conn.config.max_rto):
+    if rtt_s > min(now_s - conn.opened_s + 1e-6, max(conn.config.max_rto, _LONGEST_RTT_S)):
         return None  # not a round trip: forged, or the machine was suspended in between
     sender.rtt.sample(rtt_s)
     return rtt_s

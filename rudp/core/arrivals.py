@@ -203,6 +203,8 @@ def _in_syn_sent(conn: Connection, seg: Segment, now_s: float) -> None:
     acks.process(conn, seg, conn.receiver.irs, from_wire(seg.ack, sender.iss), now_s)
     conn.receiver.ack_need = AckNeed.NOW
     conn.established(now_s)
+    if sender.fin_queued:
+        conn.move(Event.SEND_FIN)
     if seg.payload or flags & FIN:
         rest = seg._replace(flags=flags & ~SYN)
         _take_data(conn, rest, conn.receiver.irs + 1, now_s)

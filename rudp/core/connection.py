@@ -169,12 +169,12 @@ class Connection:
     def shutdown(self) -> None:
         """CLOSE of the sending direction: a FIN follows all that was written (§3.6).
 
-        In SYN-RECEIVED it is processed when our SYN is acknowledged (§3.10.4).
+        Before our SYN is acknowledged it is queued until then (§3.10.4).
         """
-        if self.sender.fin_queued or self.state not in CAN_SEND or self.state is State.SYN_SENT:
+        if self.sender.fin_queued or self.state not in CAN_SEND:
             return
         self.sender.fin_queued = True
-        if self.state is not State.SYN_RECEIVED:
+        if self.state not in (State.SYN_SENT, State.SYN_RECEIVED):
             self.move(Event.SEND_FIN)
 
     def close(self, now_s: float) -> None:

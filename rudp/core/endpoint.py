@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from rudp.config import Config
+from rudp.congestion import resolve
 from rudp.core import paths
 from rudp.core.answers import StatelessAnswers
 from rudp.core.connection import Address, Connection, Identity
@@ -59,6 +60,7 @@ class Endpoint:
         random_bits: Callable[[int], int],
         observe: Callable[[int, Address], Observer | None] | None = None,
     ) -> None:
+        resolve(config.congestion)  # an unknown controller is told here, not by a connection
         self.config = config
         self.connections: dict[int, Connection] = {}
         self.backlog: int | None = None

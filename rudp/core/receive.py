@@ -116,7 +116,9 @@ class Receiver:
     def is_acceptable(self, seq: int, length: int) -> bool:
         """The four cases of RFC 9293 §3.4 (table 6), with the edge that was announced."""
         if length == 0:
-            return self.rcv_nxt <= seq < self.rcv_adv or seq == self.rcv_nxt
+            # Up to the edge itself, as Linux: a peer that has filled the window acknowledges
+            # from there, and what it acknowledges must not wait until the window moves.
+            return self.rcv_nxt <= seq <= self.rcv_adv
         return seq < self.rcv_adv and seq + length > self.rcv_nxt
 
     def is_repeat(self, seq: int, length: int) -> bool:

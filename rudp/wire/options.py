@@ -87,11 +87,11 @@ def parse(block: bytes) -> Options | None:
         if kind == NOP:
             at = end - len(block[at:].lstrip(_NOP_BYTE))
             continue
+        if kind == END:
+            break
         budget -= 1
         if budget < 0:
             return None
-        if kind == END:
-            break
         if at + 1 >= end:
             return None
         length = block[at + 1]

@@ -68,7 +68,7 @@ def decode_train(data: Buffer, stride: int) -> list[Segment | Malformed]:
     Consecutive segments that are alike but for SEQ come back as one `Segment` whose payload is
     theirs joined. What does not fit such a run is parsed segment by segment. Never raises.
     """
-    if len(data) <= stride:
+    if len(data) <= stride or stride <= 0:
         return [decode(data)]
     if stride > HEADER_BYTES:
         run = _run(data, stride)

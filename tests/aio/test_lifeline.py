@@ -108,7 +108,7 @@ def test_a_server_s_loop_that_ends_delivers_what_it_had_written(run_real: RunRea
             writer.write(b"x" * 300_000)
             writer.close()
 
-        with serving_in_thread(say) as server:
+        with serving_in_thread(say, config=rudp.Config()) as server:
             config = rudp.Config(linger=0.1)
             reader, writer = await rudp.open_connection(*server.address, config=config)
             await asyncio.to_thread(server.stop)

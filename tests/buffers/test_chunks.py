@@ -156,6 +156,10 @@ def test_take_some_gives_the_chunks_that_fit_or_a_part_of_the_first() -> None:
     assert run.take_some(2) == b"de"
     assert run.take_some(10_000) == b"fghi"
     assert run.size == run.overhead() == 0
+    run.append(b"a" * SMALL)
+    run.append(b"b" * SMALL)
+    assert run.take_some(10 * SMALL) == b"a" * SMALL + b"b" * SMALL
+    assert run.size == run.overhead() == 0
 
 
 def test_a_large_chunk_is_not_copied_for_each_small_read() -> None:

@@ -96,8 +96,9 @@ class Script:
         self.notices: list[Notice] = []
         self.sent: deque[Sent] = deque()
         self.diagram = Diagram("we", "peer")
+        self.last_tsval = 0
+        """What a peer echoes."""
         self._written = 0
-        self._last_tsval = 0
 
     @property
     def conn(self) -> Connection:
@@ -155,7 +156,7 @@ class Script:
             self.conn_or_none = next(iter(self.endpoint.connections.values()))
         for conn in touched:
             self.flush(conn)
-        self._take_outbox()
+        self.take_outbox()
 
     def inject_line(self, words: list[str]) -> None:
         """Deliver what a line with "<" says."""
@@ -218,7 +219,7 @@ class Script:
             bits,
             int(given.get("win", 0 if bits & RST else 65535)),
             tsval & MASK,
-            int(given.get("ecr", self._last_tsval)) & MASK,
+            int(given.get("ecr", self.last_tsval)) & MASK,
             options,
             pattern(seq + opening, int(given.get("len", 0))),
         )
@@ -246,7 +247,7 @@ class Script:
         self._do(verb, arguments)
         if self.conn_or_none is not None:
             self.flush(self.conn_or_none)
-        self._take_outbox()
+        self.take_outbox()
 
     def _do(self, verb: str, arguments: list[str]) -> None:
         handler = _VERBS.get(verb)
@@ -284,14 +285,15 @@ class Script:
             raise ScriptError(f"a malformed datagram was sent: {segment}")
         if len(datagram) > self.endpoint.config.max_datagram_size:
             raise ScriptError(f"a datagram of {len(datagram)} bytes was sent")
-        self._last_tsval = segment.tsval
+        self.last_tsval = segment.tsval
         text = describe(segment, self.iss, self.peer_iss)
         self.diagram.arrow(self.now_ms, self._state(), text, right=True)
         if segment.payload != pattern(relative(segment.seq, self.iss), len(segment.payload)):
             raise ScriptError(f"the payload of {text} is not what was written")
         self.sent.append(Sent(self.now_ms, to, segment))
 
-    def _take_outbox(self) -> None:
+    def take_outbox(self) -> None:
+        """Send what the endpoint answers on its own."""
         while self.endpoint.outbox:
             to, train = self.endpoint.outbox.popleft()
             for datagram in train.datagrams():

@@ -15,6 +15,7 @@ from rudp.core.states import State
 from rudp.wire.options import CONNECTION_ID, MAX_SACK_BLOCKS, MSS, SACK, VERSION, WINDOW_SCALE
 from rudp.wire.segment import HEADER, Malformed, encode
 
+from .held import items_held
 from .reach import reach
 from .script import LOCAL_ID, Script
 
@@ -129,6 +130,16 @@ def test_scoreboard_is_bounded() -> None:
     script.play("10 < A seq=1 ack=10001\n9999 state ESTABLISHED")
 
 
+@pytest.mark.parametrize("end", ["0 abort\n> RA seq=10001", "0 < R seq=1"])
+def test_what_was_written_is_freed_at_the_end(end: str) -> None:
+    """Issue, item 5: who still holds the connection does not hold its data."""
+    script = Script().established()
+    script.play("0 send 90000\n> A seq=1 len=1000 x10")
+    script.play(end)
+    assert script.conn.state is State.CLOSED
+    assert len(script.conn.sender.buffer) == 0
+
+
 # -- connections ---------------------------------------------------------------------------
 
 
@@ -183,7 +194,8 @@ def test_connections_in_time_wait_are_bounded() -> None:
     script = Script(Config(max_connections=10))
     endpoint = script.endpoint
     endpoint.listen(5)
-    for index in range(100):
+    held = []
+    for index in range(400):
         script.inject_line(f"S seq=0 id={index + 1} mss=1000".split())
         conn = next(iter(endpoint.connections.values()))
         ack = conn.sender.iss - script.iss
@@ -192,8 +204,11 @@ def test_connections_in_time_wait_are_bounded() -> None:
         script.flush(conn)
         script.inject_line(f"FA seq=1 ack={ack + 2} cid={conn.local_cid}".split())
         script.sent.clear()
+        endpoint.accepted.clear()
         assert not endpoint.connections
+        held.append(items_held(endpoint))
     assert 0 < len(endpoint.time_wait) <= 10
+    assert max(held[200:]) <= max(held[:200])
 
 
 def test_reset_half_open_connections_make_room() -> None:

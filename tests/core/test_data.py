@@ -177,7 +177,7 @@ def test_a_run_with_strangers_in_it() -> None:
     touched = script.endpoint.receive(buffer, 124, "peer", script.now_s)
     assert touched == [script.conn]
     script.flush(script.conn)
-    script._take_outbox()
+    script.take_outbox()
     script.play("""
         0   > R cid=0 unknown=77
         0   received 200

@@ -11,7 +11,7 @@ import pytest
 
 from rudp.config import Config
 from rudp.core.connection import Connection, Notice
-from rudp.core.states import CAN_SEND, State
+from rudp.core.states import State
 from rudp.sim.link import LinkConfig
 from rudp.sim.pair import CorePair, Node
 from rudp.wire.segment import SYN, Malformed, Segment, encode
@@ -62,7 +62,7 @@ def do_something(rng: random.Random, script: Script) -> None:
     """The application and the clock go on meanwhile."""
     conn = script.conn
     roll = rng.random()
-    if roll < 0.15 and conn.state in CAN_SEND and len(conn.sender.buffer) < 8192:
+    if roll < 0.15 and conn.can_send and len(conn.sender.buffer) < 8192:
         script.write(rng.randrange(1, 3000))
     elif roll < 0.25:
         script.reading = not script.reading

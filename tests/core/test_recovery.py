@@ -121,7 +121,7 @@ def test_timestamps_measure_retransmissions() -> None:
     """RFC 7323 §4.1 (in place of Karn): the echo tells which transmission came through."""
     script = Script().established(rtt_ms=100)
     script.play("0 send 10\n> PA seq=1 len=10")
-    first = script._last_tsval
+    first = script.last_tsval
     script.play(f"300 > PA seq=1 len=10\n320 < A seq=1 ack=11 ecr={first}")
     rtt = script.conn.sender.rtt
     assert rtt.latest_s == pytest.approx(0.32, abs=1e-5)

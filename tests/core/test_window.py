@@ -10,7 +10,7 @@ from rudp.sim.link import LinkConfig
 from rudp.wire.segment import RST
 
 from .pairs import watched_pair
-from .script import Script
+from .script import Script, pattern
 
 SMALL = Config(receive_buffer=4096)
 
@@ -221,6 +221,15 @@ def test_window_follows_what_the_application_reads() -> None:
         40  < A seq=12000 ack=1
         40  > A ack=12001 win=20000
     """)
+
+
+def test_reading_everything_at_once_opens_the_window() -> None:
+    """RFC 9293 §3.8.6.2.2: however the application reads."""
+    script = Script(SMALL).established()
+    script.play("0 pause\n0 < A seq=1 ack=1 len=2000\n0 < A seq=2001 ack=1 len=2096\n> A win=0")
+    assert b"".join(script.conn.receiver.take()) == pattern(1, 4096)
+    script.flush(script.conn)
+    script.play("0 > A ack=4097 win=4096")
 
 
 def test_no_update_where_nothing_was_squeezed() -> None:

@@ -270,6 +270,7 @@ def test_an_absurd_number_of_options_is_malformed() -> None:
     some, mss = option(200, 2), encode(Options(mss=1000))
     assert parse(some * 30 + mss) == Options(mss=1000)
     assert parse(some * 30 + mss + bytes(4)) == Options(mss=1000)
+    assert parse(some * 40) is NONE
     assert parse(some * 41) is None
     assert parse(some * 490 + mss) is None
     assert parse(bytes((opt.NOP,)) * 900 + mss) == Options(mss=1000), "no-ops cost nothing"

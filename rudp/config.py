@@ -45,7 +45,8 @@ class Config:
         connect_timeout: Seconds after which an unanswered SYN fails with `TimeoutError`
             (R2 for SYN segments, RFC 9293 MUST-23: at least three minutes).
         retransmit_timeout: Seconds of retransmissions without any answer after which the
-            connection is given up (R2, RFC 9293 MUST-20: at least 100 s).
+            connection is given up (R2, RFC 9293 MUST-20: at least 100 s), but not before the
+            sixth retransmission.
         user_timeout: Seconds that sent data may stay unacknowledged before the connection is
             given up (RFC 5482, local only); None leaves it to `retransmit_timeout`.
         keepalive: Seconds of silence before the first keepalive probe (RFC 9293 §3.8.4);

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SUSPENDED_S = 10.0
 """A timer that is handled so late shows that nothing ran at all."""
+_LEAST_RETRANSMISSIONS = 6
 _HALF_OPEN_S = 30.0
 """A SYN costs its sender nothing: its SYN-ACK is repeated four times, then forgotten."""
 
@@ -125,6 +126,9 @@ def _on_give_up(conn: Connection, now_s: float) -> None:
         conn.fail(Reason.CONNECT_TIMEOUT)
     elif conn.config.user_timeout is not None:
         conn.abort(now_s, Reason.USER_TIMEOUT)
+    elif conn.sender.outstanding and conn.sender.rtt.backoff < _LEAST_RETRANSMISSIONS:
+        # On a path with round trips of seconds the time is over before the tries are.
+        conn.timers.set(Timer.GIVE_UP, now_s + conn.sender.rtt.rto_s)
     else:
         conn.abort(now_s, Reason.RETRANSMISSION_TIMEOUT)
 

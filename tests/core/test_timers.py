@@ -9,7 +9,9 @@ import pytest
 from rudp.config import Config
 from rudp.core.states import State
 from rudp.core.timers import NEVER, Timer, Timers
+from rudp.errors import Reason
 from rudp.sim.link import LinkConfig
+from rudp.wire.segment import RST
 
 from .pairs import watched_pair
 from .reach import reach
@@ -181,8 +183,8 @@ def test_progress_moves_r2() -> None:
     script.play("110000 < A seq=1 ack=1001\n> PA seq=1001 len=1000")
     script.advance(229_999)
     assert script.conn.state is State.ESTABLISHED
-    script.sent.clear()
-    script.play("230000 > RA seq=2001")
+    script.advance(600_000)  # the RTO has grown: six tries take longer than R2
+    assert script.conn.reason is Reason.RETRANSMISSION_TIMEOUT
 
 
 def test_duplicates_do_not_move_r2() -> None:
@@ -304,3 +306,19 @@ def test_silence_after_a_suspension_is_given_up_all_the_same() -> None:
     script.now_s += 3600.0
     script.advance(script.now_ms + 300_000)
     assert script.conn.state is State.CLOSED
+
+
+def test_few_retransmissions_are_not_given_up() -> None:
+    """RFC 9293 §3.8.3 (R2): on a path whose RTO is 35 s, 120 s hold only two retransmissions."""
+    config = Config(min_rto=35.0)
+    script = Script(config).established()
+    script.play("0 send 10\n> PA seq=1 len=10")
+    tries = 1
+    at_ms = 0.0
+    while script.conn.state is State.ESTABLISHED:
+        at_ms += 1000.0
+        script.advance(at_ms)
+        tries += sum(not one.segment.flags & RST for one in script.sent)
+        script.sent.clear()
+    assert tries == 1 + 6
+    assert script.conn.reason is Reason.RETRANSMISSION_TIMEOUT

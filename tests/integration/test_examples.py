@@ -290,8 +290,9 @@ async def test_a_chat_client_that_does_not_read_is_disconnected_and_stalls_nobod
         await ada.expect("sloth has joined")
         for n in range(1500):
             await ada.type(f"{n} {'x' * 900}")
-        await bob.expect(r"^\* sloth was disconnected: does not keep up$")
-        await bob.expect("^<ada> 1499 ")
+            if n % 50 == 49:  # no faster than bob reads, however slow the machine is
+                await bob.expect(f"^<ada> {n} ")
+        assert "* sloth was disconnected: does not keep up" in bob.lines
     finally:
         writer.transport.abort()
         with contextlib.suppress(OSError):

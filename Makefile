@@ -34,7 +34,8 @@ COVERED := tests/core tests/wire tests/buffers tests/recovery tests/congestion t
 
 coverage: $(STAMP)  ## tests under coverage; the core rooms must keep 95 % of their branches
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest -q -n 2 -m 'not soak and not processes' --cov --cov-report= $(COVERED)
+	$(BIN)/coverage run -m pytest -q -n 2 -m 'not soak and not processes' $(COVERED)
+	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95 --include='rudp/core/*,rudp/wire/*,rudp/buffers/*,rudp/recovery/*,rudp/congestion/*,rudp/config.py,rudp/errors.py'
 	$(BIN)/coverage report --include='rudp/aio/*,rudp/sim/*,rudp/telemetry/*'
 

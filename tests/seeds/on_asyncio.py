@@ -171,9 +171,14 @@ class Program:
         assert not (await registry.of_running_loop()).endpoints
 
 
-def run(case: Scenario) -> None:
-    """Run `case`; raises `AssertionError` for whatever is not as promised."""
+def run(case: Scenario, trace: list[object] | None = None) -> None:
+    """Run `case`; raises `AssertionError` for whatever is not as promised.
+
+    Every datagram that is sent is appended to `trace`, if given.
+    """
     program = Program(case)
+    if trace is not None:
+        program.network.tap = lambda *event: trace.append(event)
     rng = random.Random(case.seed)
     with mock.patch("secrets.randbits", lambda bits: number_source(case, rng, bits)):
         simulate(program.main(), network=program.network, max_virtual_s=_LONGEST_S)

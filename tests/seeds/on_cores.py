@@ -156,9 +156,14 @@ class Conversation:
         return "\n".join(lines)
 
 
-def run(case: Scenario) -> None:
-    """Run `case`; raises `AssertionError` for whatever is not as promised."""
+def run(case: Scenario, trace: list[object] | None = None) -> None:
+    """Run `case`; raises `AssertionError` for whatever is not as promised.
+
+    Every segment that is sent is appended to `trace`, if given.
+    """
     conversation = Conversation(case)
+    if trace is not None:
+        conversation.pair.tap = lambda *event: trace.append(event)
     conversation.hold()
     sent_and_received = sorted(app.digests for app in conversation.clients)
     received_and_sent = sorted(app.digests[::-1] for app in conversation.servers)

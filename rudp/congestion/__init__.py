@@ -6,10 +6,10 @@ user can bring a class of their own (`Config(congestion=MyController)`).
 
 from __future__ import annotations
 
-from rudp.congestion.controller import AckEvent, CongestionController
+from rudp.congestion.controller import AckEvent, CongestionController, LossEvent
 from rudp.congestion.new_reno import NewReno
 
-__all__ = ["CONTROLLERS", "AckEvent", "CongestionController", "NewReno", "resolve"]
+__all__ = ["CONTROLLERS", "AckEvent", "CongestionController", "LossEvent", "NewReno", "resolve"]
 
 CONTROLLERS: dict[str, type[CongestionController]] = {NewReno.name: NewReno}
 """The controllers that `Config.congestion` knows by name."""

@@ -39,7 +39,7 @@ class NewReno(CongestionController):
                 self._grown -= self.cwnd
                 self.cwnd += self.mss
 
-    def on_congestion(self, now_s: float, flight_size: int) -> None:
+    def on_congestion(self, now_s: float, flight_size: int, *, marked: bool = False) -> None:
         """Halve (RFC 5681 §3.2, equation 4)."""
         self.ssthresh = max(flight_size // 2, 2 * self.mss)
         self.cwnd = int(self.ssthresh)

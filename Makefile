@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test check bench soak coverage clean
+.PHONY: help demo test check bench soak coverage plots clean
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -30,7 +30,7 @@ check: $(STAMP)  ## format, lint, strict types, import directions, tests with br
 # The contract suite, the seeds and the process tests run in `make test`; here is what the
 # branches of the rooms are measured by.
 COVERED := tests/core tests/wire tests/buffers tests/recovery tests/congestion tests/telemetry \
-           tests/sim tests/aio tests/test_config.py tests/test_errors.py tests/test_paths.py
+           tests/sim tests/aio tests/plot tests/test_config.py tests/test_errors.py tests/test_paths.py
 
 coverage: $(STAMP)  ## tests under coverage; the core rooms must keep 95 % of their branches
 	rm -f .coverage .coverage.*
@@ -44,6 +44,17 @@ bench: $(STAMP)  ## rudp against kernel TCP over loopback, side by side
 
 soak: $(STAMP)  ## all 2,000 seeds, 1 GB with SHA-256, 1,000 connections
 	$(BIN)/python -m pytest -q -n 2 -m soak
+
+# The links of the benchmarks, at a fifth of their rate: the periods of the controllers, which grow
+# with it, fit into the time drawn. Simulated: every machine draws the same.
+PLOTTED := --rate-mbit 20 --rtt-ms 40 --queue-kb 100 --seconds 16 --interval-ms 20 --seed 1
+
+plots: $(STAMP)  ## the plots of docs/congestion.md: each controller, on a clean link and with 1 % loss
+	mkdir -p docs/plots
+	set -e; for name in $$($(BIN)/python -c 'from rudp.congestion import CONTROLLERS; print(*CONTROLLERS)'); do \
+	  $(BIN)/python -m rudp.plot simulate --congestion $$name $(PLOTTED) -o docs/plots/$$name-clean.svg; \
+	  $(BIN)/python -m rudp.plot simulate --congestion $$name $(PLOTTED) --loss 0.01 -o docs/plots/$$name-loss1.svg; \
+	done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache dist

@@ -25,20 +25,26 @@ class Config:
 
     Attributes:
         max_datagram_size: Upper bound of a datagram's UDP payload in bytes, sent and received.
-            The MSS announced is this less the 24-byte header. 1,200 passes every path of the
-            Internet unfragmented (RFC 9000 §14); raise it where the path is known.
+            The MSS announced is this less the 24-byte header.
+        base_datagram_size: Size of full datagrams at the start, in bytes of UDP payload: 1,200
+            passes every path of the Internet unfragmented (RFC 9000 §14).
+        mtu_discovery: Search for the largest datagram that the path takes, where
+            don't-fragment can be set (RFC 8899). Otherwise `base_datagram_size` stays.
+        ecn: Mark data as ECN-capable and answer congestion marks, where the socket can tell
+            them (RFC 3168); turned off for a connection whose path mangles the marks.
         congestion: Congestion controller: a registered name, or a class that derives from
             `rudp.congestion.CongestionController`.
         send_buffer: Most bytes that a connection takes off the application's hands before the
             transport's write watermarks begin to count; grows with the congestion window up to
             this, as the kernel's does.
-        receive_buffer: Most bytes of received data, in order or not, that a connection holds
-            for an application that does not read; the largest window announced.
+        receive_buffer: Most bytes of received data, in order or not, that a connection holds;
+            the largest window announced. The window begins with 256 KiB and grows up to this
+            with what arrives in a round trip, as long as the application reads.
         max_holes: Most gaps in the received data that are kept track of; a segment that would
             open another is dropped (the next expected byte never is).
         initial_rto: Seconds before the first SYN is repeated (RFC 6298 §2.1).
-        min_rto: Floor of the retransmission timeout in seconds. It has to stay well above
-            the peer's `delayed_ack`.
+        min_rto: Seconds that the retransmission timeout exceeds the smoothed round-trip time
+            by at least, as Linux has it. It has to stay well above the peer's `delayed_ack`.
         max_rto: Ceiling of the retransmission timeout in seconds (RFC 6298 §2.5).
         delayed_ack: Longest time in seconds that an acknowledgement waits for company
             (RFC 9293 §3.8.6.3, MUST-40: less than 0.5).
@@ -59,17 +65,25 @@ class Config:
             It does not keep the socket of a closed server open.
         linger: Seconds that a closing event loop is held for data not yet acknowledged.
         sack: Offer and accept selective acknowledgements (RFC 2018).
+        tail_loss_probe: Probe the tail of a flight instead of waiting for the retransmission
+            timeout (RFC 8985 §7).
+        pacing: Spread what the congestion window allows over the round trip, where the
+            controller names a rate; otherwise it leaves at once.
         max_connections: Most connections of one endpoint; further SYNs are dropped.
         max_half_open: Most connections of one endpoint in SYN-RECEIVED, whatever the backlog.
         io: How datagrams move: "stock" uses `loop.create_datagram_endpoint`, which works
-            everywhere; "auto" takes the best path that the platform offers.
+            everywhere; "batched" a socket that sends and receives many datagrams a system call
+            and carries ECN marks, where the platform has one; "auto" takes the best there is.
     """
 
-    max_datagram_size: int = 1200
-    congestion: str | type[Any] = "newreno"
-    send_buffer: int = 4 << 20
-    receive_buffer: int = 4 << 20
-    max_holes: int = 1024
+    max_datagram_size: int = MAX_DATAGRAM_BYTES
+    base_datagram_size: int = 1200
+    mtu_discovery: bool = True
+    ecn: bool = True
+    congestion: str | type[Any] = "resilient"
+    send_buffer: int = 16 << 20
+    receive_buffer: int = 16 << 20
+    max_holes: int = 4096
     initial_rto: float = 1.0
     min_rto: float = 0.2
     max_rto: float = 60.0
@@ -84,9 +98,11 @@ class Config:
     time_wait: float = 30.0
     linger: float = 3.0
     sack: bool = True
+    tail_loss_probe: bool = True
+    pacing: bool = True
     max_connections: int = 65_536
     max_half_open: int = 4096
-    io: Literal["auto", "stock"] = "auto"
+    io: Literal["auto", "batched", "stock"] = "auto"
 
     def __post_init__(self) -> None:
         for name, low, high in _INTEGERS:
@@ -98,12 +114,13 @@ class Config:
                 _check_seconds(name, getattr(self, name), 0.001, math.inf)
         if self.min_rto > self.max_rto:
             raise ValueError(f"min_rto ({self.min_rto}) is greater than max_rto ({self.max_rto})")
-        if self.io not in ("auto", "stock"):
-            raise ValueError(f"io must be 'auto' or 'stock', not {self.io!r}")
+        if self.io not in ("auto", "batched", "stock"):
+            raise ValueError(f"io must be 'auto', 'batched' or 'stock', not {self.io!r}")
         if not isinstance(self.congestion, (str, type)):
             raise TypeError(f"congestion must be a name or a class, not {self.congestion!r}")
-        if not isinstance(self.sack, bool):
-            raise TypeError(f"sack must be a bool, not {self.sack!r}")
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
 
     @property
     def mss(self) -> int:
@@ -115,8 +132,10 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
+_SWITCHES = ("mtu_discovery", "ecn", "sack", "tail_loss_probe", "pacing")
 _INTEGERS = (
     ("max_datagram_size", MIN_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES),
+    ("base_datagram_size", MIN_DATAGRAM_BYTES, MAX_DATAGRAM_BYTES),
     ("send_buffer", 4096, 1 << 30),
     ("receive_buffer", 4096, 1 << 30),
     ("max_holes", 1, 1 << 16),

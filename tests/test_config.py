@@ -15,6 +15,7 @@ from rudp.wire.segment import SYN, Segment, encode
 
 INTEGERS = {
     "max_datagram_size": (128, 65_507),
+    "base_datagram_size": (128, 65_507),
     "send_buffer": (4096, 1 << 30),
     "receive_buffer": (4096, 1 << 30),
     "max_holes": (1, 1 << 16),
@@ -34,7 +35,8 @@ AT_LEAST_A_MILLISECOND = (
 )
 FROM_ZERO = ("delayed_ack", "fin_wait_2_timeout", "time_wait", "linger")
 SECONDS = AT_LEAST_A_MILLISECOND + FROM_ZERO
-OTHERS = ("congestion", "sack", "io")
+SWITCHES = ("mtu_discovery", "ecn", "sack", "tail_loss_probe", "pacing")
+OTHERS = ("congestion", "io")
 
 
 def make(**fields: Any) -> Config:
@@ -49,14 +51,17 @@ def make(**fields: Any) -> Config:
 def test_these_are_all_the_fields() -> None:
     """A new field belongs into one of the tables above."""
     names = {field.name for field in dataclasses.fields(Config)}
-    assert names == {*INTEGERS, *SECONDS, *OTHERS}
+    assert names == {*INTEGERS, *SECONDS, *SWITCHES, *OTHERS}
 
 
 def test_the_defaults() -> None:
     """What is documented, in its units."""
     config = Config()
-    assert config.max_datagram_size == 1200
-    assert config.congestion == "newreno"
+    assert config.max_datagram_size == 65_507, "what UDP carries; the path's limit is searched"
+    assert config.base_datagram_size == 1200, "RFC 9000 §14"
+    assert config.congestion == "resilient"
+    assert config.send_buffer == config.receive_buffer == 16 << 20
+    assert config.max_holes == 4096
     assert config.initial_rto == 1.0, "RFC 6298 §2.1"
     assert config.max_rto >= 60, "RFC 6298 §2.5"
     assert config.connect_timeout >= 180, "RFC 9293 MUST-23"
@@ -65,7 +70,8 @@ def test_the_defaults() -> None:
     assert config.min_rto > 2 * config.delayed_ack
     assert config.keepalive is None, "RFC 9293 MUST-25: off by default"
     assert config.user_timeout is None
-    assert config.sack is True
+    for name in SWITCHES:
+        assert getattr(config, name) is True, name
     assert config.io == "auto"
 
 
@@ -131,14 +137,16 @@ def test_the_rto_bounds_do_not_cross() -> None:
         Config(min_rto=2.0, max_rto=1.0)
 
 
-@pytest.mark.parametrize("io", ["auto", "stock"])
+@pytest.mark.parametrize("io", ["auto", "batched", "stock"])
 def test_io(io: Any) -> None:
     assert Config(io=io).io == io
 
 
 @pytest.mark.parametrize("io", ["", "AUTO", "fast", None, 1, ["auto"], {}])
 def test_io_of_another_kind(io: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="io must be 'auto' or 'stock'"):
+    with pytest.raises(
+        (TypeError, ValueError), match="io must be 'auto', 'batched' or 'stock', not"
+    ):
         Config(io=io)
 
 
@@ -153,16 +161,22 @@ def test_congestion_of_another_kind(congestion: Any) -> None:
         Config(congestion=congestion)
 
 
-@pytest.mark.parametrize("sack", [0, 1, None, "yes"])
-def test_sack_is_a_bool(sack: Any) -> None:
-    assert Config(sack=False).sack is False
-    with pytest.raises(TypeError, match="sack must be a bool"):
-        Config(sack=sack)
+@pytest.mark.parametrize("name", SWITCHES)
+def test_switches(name: str) -> None:
+    for value in (False, True):
+        assert getattr(Config(**{name: value}), name) is value
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", [0, 1, None, "yes"])
+def test_switches_of_another_type(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a bool"):
+        Config(**{name: value})
 
 
 def test_mss() -> None:
     """What is announced: the datagram less the header (RFC 9293 §3.7.1)."""
-    assert Config().mss == 1176
+    assert Config(max_datagram_size=1200).mss == 1176
     assert Config(max_datagram_size=MIN_DATAGRAM_BYTES).mss == MIN_DATAGRAM_BYTES - HEADER_BYTES
     assert Config(max_datagram_size=MAX_DATAGRAM_BYTES).mss == 65_483
 

@@ -117,7 +117,13 @@ class Endpoint(Pump):
         loop = asyncio.get_running_loop()
         endpoint = cls(loop, known, config)
         await udp.open_datagram(
-            loop, endpoint, address, family=family, sock=sock, reuse_port=reuse_port
+            loop,
+            endpoint,
+            address,
+            family=family,
+            sock=sock,
+            reuse_port=reuse_port,
+            io=config.io,
         )
         known.endpoints.add(endpoint)
         return endpoint

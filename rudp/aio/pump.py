@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import secrets
+import time
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from rudp.aio.udp import UNREACHABLE, Address, IcmpErrors, StoppableProtocol, connected_peer
+from rudp.aio.udp import (
+    UNREACHABLE,
+    Address,
+    IcmpErrors,
+    StoppableProtocol,
+    connected_peer,
+    has_own_network,
+)
 from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
 from rudp.telemetry.events import observe
-from rudp.wire.train import Train
+from rudp.wire.train import Buffer, Train
 
 _STALL_S = 0.01
 """A timer this late shows that the loop was busy elsewhere."""
@@ -24,6 +34,10 @@ _QUIET_ROUNDS = 4
 """A callback may run before the loop looks at the socket, or after: two rounds prove nothing."""
 _TRAINS_A_TURN = 8
 """What one connection may send before the others have their turn."""
+
+
+SendTrain = Callable[[Train, Any, int], OSError | None]
+"""`rudp.aio.batched.BatchedTransport.send_train`."""
 
 
 class Owner(Protocol):
@@ -44,6 +58,13 @@ class Pump(StoppableProtocol):
         self.config = config
         self._core = Core(config, secrets.randbits, observe)
         self._transport: asyncio.DatagramTransport | None = None
+        self._send_train: SendTrain | None = None
+        """How to send a whole train, if the transport can."""
+        self._touched: dict[Connection, None] = {}
+        """Connections that the datagrams of this wake-up concerned."""
+        # Loops round their own clock: uvloop's counts whole milliseconds, more than a round trip
+        # takes nearby. A simulated network's clock is its loop's.
+        self._now_s = loop.time if has_own_network(loop) else time.monotonic
         self._icmp: IcmpErrors | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
@@ -60,24 +81,37 @@ class Pump(StoppableProtocol):
         """The loop has attached the socket."""
         self._transport = cast("asyncio.DatagramTransport", transport)
         self._only_peer = connected_peer(self._transport)
+        self._send_train = getattr(transport, "send_train", None)
+        can = transport.get_extra_info("rudp_io", {"dont_fragment": has_own_network(self._loop)})
+        self._core.can_mark = bool(can.get("ecn"))
+        self._core.can_probe_mtu = bool(can.get("dont_fragment"))
         if self._stopped:
             self._transport.close()
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """One datagram: a train of one."""
-        self.train_received(data, len(data) or 1, addr)
+        self.train_received(data, len(data) or 1, addr, 0)
+        self.batch_done()
 
-    def train_received(self, data: bytes, stride: int, addr: Address) -> None:
-        """A buffer of datagrams of `stride` bytes each, all from `addr`."""
+    def train_received(self, data: Buffer, stride: int, addr: Address, ecn: int) -> None:
+        """A buffer of datagrams of `stride` bytes each, all from `addr` with one ECN mark."""
         if self._stopped:
             return
         core = self._core
-        for conn in core.receive(data, stride, addr, self._loop.time()):
-            while core.accepted:
-                self.accepted(core.accepted.popleft())
-            self.report(conn)
-            self.flush(conn)
-        if core.outbox:
+        touched = core.receive(data, stride, addr, self._now_s(), ecn)
+        while core.accepted:
+            self.accepted(core.accepted.popleft())
+        for conn in touched:
+            self._touched[conn] = None
+
+    def batch_done(self) -> None:
+        """All that the socket had was received: answer it, once a connection."""
+        touched, self._touched = self._touched, {}
+        for conn in touched:
+            if not self._stopped:
+                self.report(conn)
+                self.flush(conn)
+        if self._core.outbox:
             self._send_outbox()
 
     def error_received(self, exc: Exception) -> None:
@@ -107,12 +141,14 @@ class Pump(StoppableProtocol):
 
     def flush(self, conn: Connection) -> None:
         """Send what `conn` may send now, up to a turn's worth, and note its timers."""
-        now_s = self._loop.time()
+        now_s = self._now_s()
         for _ in range(_TRAINS_A_TURN if self._can_send else 0):
             train = conn.poll(now_s)
             if train is None:
                 break
-            self._send(train, conn.peer)
+            error = self._send(train, conn.peer, conn.mark)
+            if error is not None and error.errno == errno.EMSGSIZE:
+                conn.on_too_big(train.segment_size, now_s)
             if not self._can_send:
                 self._wait_for_turn(conn)
                 break
@@ -163,22 +199,44 @@ class Pump(StoppableProtocol):
 
     # -- sending -----------------------------------------------------------------------------
 
-    def _send(self, train: Train, peer: Any) -> None:
+    def _send(self, train: Train, peer: Any, mark: int = 0) -> OSError | None:
         transport = self._transport
         self._core.stats.segments_sent += train.segments
-        if transport is not None:
-            if self._only_peer is not None:
-                peer = None
-            for datagram in train.datagrams():
-                if self._try_send(transport, datagram, peer) is not None:
-                    self._send_again(transport, datagram, peer)
+        if transport is None:
+            return None
+        if self._only_peer is not None:
+            peer = None
+        if self._send_train is not None:
+            error = self._send_train(train, peer, mark)
+            if error is not None:
+                self._not_sent(error, peer)
+            return error
+        for datagram in train.datagrams():
+            if self._try_send(transport, datagram, peer) is not None:
+                refused = self._send_again(transport, datagram, peer)
+                if refused is not None and refused.errno == errno.EMSGSIZE:
+                    return refused
+        return None
 
-    def _send_again(self, transport: asyncio.DatagramTransport, datagram: bytes, peer: Any) -> None:
+    def _not_sent(self, error: OSError, peer: Any) -> None:
+        """The socket refused a train; what that leaves in its error queue is taken out."""
+        if self._icmp is not None:
+            for address in self._icmp.drain():
+                self._loop.call_soon(self._on_unreachable, address)
+        if error.errno in UNREACHABLE:
+            self._loop.call_soon(self._on_unreachable, peer or self._only_peer)
+
+    def _send_again(
+        self, transport: asyncio.DatagramTransport, datagram: bytes, peer: Any
+    ) -> OSError | None:
         """The socket reported an error instead of sending. It may be about another peer's
         datagram, which came back; if it repeats itself, there is no way to this one."""
         error = self._try_send(transport, datagram, peer)
-        if isinstance(error, OSError) and error.errno in UNREACHABLE:
+        if not isinstance(error, OSError):
+            return None
+        if error.errno in UNREACHABLE:
             self._loop.call_soon(self._on_unreachable, peer)
+        return error
 
     def _try_send(
         self, transport: asyncio.DatagramTransport, datagram: bytes, peer: Any
@@ -223,17 +281,19 @@ class Pump(StoppableProtocol):
             self._timer = None
         self._timer_s = self._core.next_s
         if self._timer_s != math.inf and not self._stopped:
-            self._timer = self._loop.call_at(self._timer_s, self._on_timer)
+            # Rounded up to the loops' tick: woken early there would be nothing to do.
+            wait_s = math.ceil((self._timer_s - self._now_s()) * 1e3) * 1e-3
+            self._timer = self._loop.call_later(max(0.0, wait_s), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._loop.time() - self._timer_s > _STALL_S:
+        if self._now_s() - self._timer_s > _STALL_S:
             # The loop did not run: acknowledgements may lie in the socket. Judge after those.
             self._timer_s = -math.inf
-            for conn in self._core.due(self._loop.time(), acks_only=True):
+            for conn in self._core.due(self._now_s(), acks_only=True):
                 self.flush(conn)
             received = self._core.stats.datagrams_received
-            self._after_stall(received, 0, 0, self._loop.time() + _STALL_DRAIN_S)
+            self._after_stall(received, 0, 0, self._now_s() + _STALL_DRAIN_S)
         else:
             self._handle_due()
 
@@ -242,7 +302,7 @@ class Pump(StoppableProtocol):
         that is busy for good is not waited for."""
         received = self._core.stats.datagrams_received
         quiet = quiet + 1 if received == seen else 0
-        over = rounds >= _STALL_ROUNDS and self._loop.time() >= until_s
+        over = rounds >= _STALL_ROUNDS and self._now_s() >= until_s
         if quiet < _QUIET_ROUNDS and not over and not self._stopped:
             self._loop.call_soon(self._after_stall, received, rounds + 1, quiet, until_s)
         else:
@@ -252,7 +312,7 @@ class Pump(StoppableProtocol):
         self._timer_s = math.inf
         if self._stopped:
             return
-        for conn in self._core.due(self._loop.time()):
+        for conn in self._core.due(self._now_s()):
             self.report(conn)
             self.flush(conn)
         if self._core.next_s < self._timer_s:

@@ -1,7 +1,4 @@
-"""Sockets for endpoints: binding them, their options, what the network reports back.
-
-This is the stock path: the loop's own `create_datagram_endpoint`, which works everywhere.
-"""
+"""Sockets for endpoints: binding them, their options, what the network reports back."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import contextlib
 import errno
 import socket
 import sys
-from typing import Any
+from typing import Any, cast
 
 Address = tuple[Any, ...]
 AddressInfo = tuple[int, int, int, str, Address]
@@ -71,8 +68,12 @@ async def open_datagram(
     family: int,
     sock: socket.socket | None = None,
     reuse_port: bool | None = None,
+    io: str = "auto",
 ) -> asyncio.DatagramTransport:
     """Bind a UDP socket (or take `sock`) and attach `protocol` to it.
+
+    With `io` "stock" by the loop's own `create_datagram_endpoint`, which works everywhere; with
+    "auto" and "batched" by `rudp.aio.batched` where the platform has what that needs.
 
     Raises `OSError` if the address cannot be bound. Cancellation closes the socket, `sock` too.
     """
@@ -85,11 +86,34 @@ async def open_datagram(
     try:
         own.setblocking(False)
         enlarge_buffers(own)
+        if io != "stock" and (batched := await _batched(loop, own, protocol)) is not None:
+            return batched
         transport, _ = await loop.create_datagram_endpoint(lambda: protocol, sock=own)
     except BaseException:
         # The loop may have made the transport all the same: uvloop tells the protocol later.
         protocol.stop()
         own.close()
+        raise
+    return transport
+
+
+async def _batched(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, protocol: StoppableProtocol
+) -> asyncio.DatagramTransport | None:
+    """The batched transport, if the platform, the socket and the loop have what it needs."""
+    from rudp.aio import batched, capabilities  # it builds on this module
+
+    if not capabilities.usable(sock):
+        return None
+    try:  # a loop without readers (Windows' proactor) says so
+        loop.remove_reader(sock.fileno())
+    except NotImplementedError:
+        return None
+    transport = batched.BatchedTransport(loop, sock, cast("batched.TrainProtocol", protocol))
+    try:
+        await asyncio.sleep(0)  # connection_made() is called meanwhile
+    except BaseException:
+        transport.abort()
         raise
     return transport
 

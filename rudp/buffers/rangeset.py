@@ -32,6 +32,11 @@ class RangeSet:
         index = bisect_right(self._starts, number) - 1
         return index >= 0 and number < self._ends[index]
 
+    def covers(self, start: int, end: int) -> bool:
+        """Whether all of [start, end) is in the set."""
+        index = bisect_right(self._starts, start) - 1
+        return index >= 0 and end <= self._ends[index]
+
     def __repr__(self) -> str:
         return f"RangeSet({list(self)})"
 

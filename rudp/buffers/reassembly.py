@@ -52,6 +52,11 @@ class Reassembly:
             at = stop
         return full
 
+    def covers(self, start: int, end: int) -> bool:
+        """Whether all of [start, end) is held."""
+        block = self._run_at(start)
+        return block is not None and end <= block[1]
+
     def first(self) -> int | None:
         """Where the lowest run starts; None if there is none."""
         return self._starts[0] if self._starts else None

@@ -6,12 +6,27 @@ user can bring a class of their own (`Config(congestion=MyController)`).
 
 from __future__ import annotations
 
+from rudp.congestion.bbr import Bbr
 from rudp.congestion.controller import AckEvent, CongestionController, LossEvent
+from rudp.congestion.cubic import Cubic
 from rudp.congestion.new_reno import NewReno
+from rudp.congestion.resilient import Resilient
 
-__all__ = ["CONTROLLERS", "AckEvent", "CongestionController", "LossEvent", "NewReno", "resolve"]
+__all__ = [
+    "CONTROLLERS",
+    "AckEvent",
+    "Bbr",
+    "CongestionController",
+    "Cubic",
+    "LossEvent",
+    "NewReno",
+    "Resilient",
+    "resolve",
+]
 
-CONTROLLERS: dict[str, type[CongestionController]] = {NewReno.name: NewReno}
+CONTROLLERS: dict[str, type[CongestionController]] = {
+    controller.name: controller for controller in (NewReno, Cubic, Bbr, Resilient)
+}
 """The controllers that `Config.congestion` knows by name."""
 
 

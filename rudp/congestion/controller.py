@@ -60,6 +60,8 @@ class LossEvent(NamedTuple):
     """Bytes deemed lost between its sending and now, itself included."""
     app_limited: bool
     """The application had nothing more to send then."""
+    sent_s: float = 0.0
+    """When it was sent."""
 
 
 class CongestionController(abc.ABC):

@@ -5,9 +5,11 @@ One call an acknowledgement, whose cost does not grow with the window.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 from rudp.congestion import AckEvent
+from rudp.core import losses
 from rudp.core.timers import NEVER, Timer
 from rudp.wire.segment import FIN, SYN, Segment
 from rudp.wire.seq import MASK, from_wire
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _LONGEST_RTT_S = 60.0
+_LEAST_PROBE_S = 0.01
+"""A loop that is busy for some milliseconds must not look like a lost tail."""
 MAX_SACKED_RANGES = 2048
 """SACK is advice (RFC 2018 §8): beyond this many ranges a peer is not taken at its word."""
 
@@ -35,27 +39,47 @@ def process(conn: Connection, seg: Segment, seq: int, ack: int, now_s: float) ->
     ledger = sender.ledger
     window_moved = update_window(sender, seg, seq, ack)
     snd_una = ledger.snd_una
-    if ack == snd_una and not seg.options.sack:
+    if ack == snd_una and not seg.options.sack and not seg.options.ecn_counts:
         if not window_moved and ack == ledger.snd_nxt and not sender.has_new:
             return  # a stream the other way: nothing of ours is waiting
-        if ack != ledger.snd_nxt:
-            duplicate = not seg.payload and not seg.flags & (SYN | FIN) and not window_moved
-            if duplicate and not sender.peer_sack:
-                _on_duplicate(conn, now_s)
-        if window_moved:
-            _on_window(conn, now_s)
-        elif conn.timers.is_set(Timer.PERSIST):
-            conn.timers.stop(Timer.GIVE_UP)  # a probe was answered: the peer lives (MUST-37)
+        _without_news(conn, seg, ack, now_s, window_moved=window_moved)
         return
     prior_in_flight, flight_size = ledger.in_flight, sender.outstanding
-    delivery = ledger.acknowledge(max(ack, snd_una), _blocks(sender, seg, ack), now_s)
-    rtt_s = None
+    blocks = _blocks(conn, seg, ack, now_s)
+    least_s = sender.rtt.min_s
+    least_s = least_s if least_s != math.inf else 0.0
+    delivery = ledger.acknowledge(max(ack, snd_una), blocks, now_s, least_s)
+    echo_s = now_s - ((conn.timestamp(now_s) - seg.tsecr) & MASK) * 1e-6
+    rtt_s = _round_trip(conn, delivery, echo_s, now_s) if delivery.delivered else None
     if delivery.advanced:
-        rtt_s = _on_advance(conn, seg, now_s)
-    _detect_losses(conn, delivery, flight_size, now_s)
+        _on_advance(conn, now_s)
+    in_recovery = sender.in_recovery
+    lost = losses.after_ack(conn, delivery, echo_s, flight_size, now_s)
+    marked = _on_marks(conn, seg, delivery, flight_size, now_s) if sender.ecn is not None else 0
     if delivery.delivered:
-        _tell_controller(conn, delivery, prior_in_flight, rtt_s, now_s)
-    rearm(conn, now_s, restart=delivery.advanced > 0)
+        in_recovery = in_recovery or sender.in_recovery
+        was_full = snd_una < sender.full_until
+        told = _Told(prior_in_flight, rtt_s, lost, marked, was_full, in_recovery)
+        _tell_controller(conn, delivery, told, now_s)
+    # While data arrives behind a hole RACK finds whatever is lost, by time: the timer is for when
+    # nothing arrives any more.
+    repairing = in_recovery and delivery.newly_sacked
+    rearm(conn, now_s, restart=delivery.advanced > 0 or repairing)
+
+
+def _without_news(
+    conn: Connection, seg: Segment, ack: int, now_s: float, *, window_moved: bool
+) -> None:
+    """Nothing is newly acknowledged: a duplicate, a window update, the answer to a probe."""
+    sender = conn.sender
+    if ack != sender.ledger.snd_nxt:
+        duplicate = not seg.payload and not seg.flags & (SYN | FIN) and not window_moved
+        if duplicate and not sender.peer_sack:
+            losses.on_duplicate(conn, now_s)
+    if window_moved:
+        _on_window(conn, now_s)
+    elif conn.timers.is_set(Timer.PERSIST):
+        conn.timers.stop(Timer.GIVE_UP)  # a probe was answered: the peer lives (MUST-37)
 
 
 def update_window(sender: Sender, seg: Segment, seq: int, ack: int) -> bool:
@@ -75,55 +99,104 @@ def update_window(sender: Sender, seg: Segment, seq: int, ack: int) -> bool:
 
 
 def rearm(conn: Connection, now_s: float, *, restart: bool) -> None:
-    """Set the retransmission and persist timers as what is outstanding asks for (RFC 6298 §5)."""
+    """Set the retransmission, probe and persist timers as what is outstanding asks for (RFC 6298
+    §5, RFC 8985 §7.2)."""
     sender, timers = conn.sender, conn.timers
     if sender.outstanding:
         if restart or timers[Timer.RETRANSMIT] == NEVER:
             timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
+            arm_probe(conn, now_s)
         timers.stop(Timer.PERSIST)
         return
     timers.stop(Timer.RETRANSMIT)
+    timers.stop(Timer.PROBE)
+    timers.stop(Timer.REORDER)
     if not sender.has_new:
         timers.stop(Timer.PERSIST)
         timers.stop(Timer.GIVE_UP)
         sender.persist_backoff = 0
 
 
-def _blocks(sender: Sender, seg: Segment, ack: int) -> list[tuple[int, int]]:
-    """The SACK blocks that can be true: inside what is outstanding, beyond the ACK."""
+def arm_probe(conn: Connection, now_s: float) -> None:
+    """Schedule a tail loss probe, where RFC 8985 §7.2 has one: with SACK, outside of recovery,
+    one at a time, and earlier than the retransmission timeout."""
+    sender, timers = conn.sender, conn.timers
+    ledger, srtt_s = sender.ledger, sender.rtt.srtt_s
+    if (
+        not (sender.peer_sack and conn.config.tail_loss_probe)
+        or sender.in_recovery
+        or sender.tail_probe is not None
+        or ledger.sacked
+        or ledger.snd_una < sender.recover
+        or srtt_s is None
+    ):
+        timers.stop(Timer.PROBE)
+        return
+    pto_s = 2 * srtt_s
+    if sender.outstanding <= sender.mss:
+        # Its acknowledgement may be delayed; the peer's delay is taken to be like ours.
+        pto_s += conn.config.delayed_ack
+    deadline_s = min(now_s + max(pto_s, _LEAST_PROBE_S), timers[Timer.RETRANSMIT])
+    timers.set(Timer.PROBE, deadline_s)
+    if timers[Timer.RETRANSMIT] <= deadline_s:
+        # The probe takes the timeout's place (RFC 8985 §7.2), which counts from it (§7.3).
+        timers.set(Timer.RETRANSMIT, deadline_s + sender.rtt.rto_s)
+
+
+def _blocks(conn: Connection, seg: Segment, ack: int, now_s: float) -> list[tuple[int, int]]:
+    """The SACK blocks that can be true: inside what is outstanding, beyond the ACK. A first block
+    that repeats what the same segment acknowledges otherwise is a duplicate SACK (RFC 2883 §4);
+    one that only a later ACK has overtaken is not."""
+    sender = conn.sender
     if not seg.options.sack or not sender.peer_sack:
         return []
     ledger = sender.ledger
     if len(ledger.sacked) > MAX_SACKED_RANGES:
         return []
     snd_una = max(ack, ledger.snd_una)
-    blocks = []
-    for left32, right32 in seg.options.sack:
-        left = from_wire(left32, snd_una)
-        right = from_wire(right32, snd_una)
-        if snd_una < left < right <= ledger.snd_nxt:
-            blocks.append((left, right))
-    return blocks
+    told = [
+        (from_wire(left, snd_una), from_wire(right, snd_una)) for left, right in seg.options.sack
+    ]
+    left, right = told[0]
+    if left < right and (
+        snd_una - sender.max_snd_wnd <= left < right <= ack
+        or (len(told) > 1 and told[1][0] <= left and right <= told[1][1])
+    ):
+        losses.on_dsack(conn, right - left, right, now_s)
+    return [block for block in told if snd_una < block[0] < block[1] <= ledger.snd_nxt]
 
 
-def _on_advance(conn: Connection, seg: Segment, now_s: float) -> float | None:
-    """SND.UNA moved: free the data, measure, note progress. Returns the RTT sample."""
+def _on_advance(conn: Connection, now_s: float) -> None:
+    """SND.UNA moved: free the data, note progress."""
     sender = conn.sender
     ledger, buffer = sender.ledger, sender.buffer
     held = len(buffer)
     buffer.release(min(ledger.snd_una, buffer.end))
     conn.stats.bytes_acked += held - len(buffer)
     sender.rtt.on_new_ack()
-    sender.detector.on_new_ack()
+    sender.dup_acks.on_new_ack()
     sender.progress_s = now_s
     conn.arm_give_up()
-    # RTTM (RFC 7323 §4.1): the echoed timestamp tells which transmission arrived, so that
-    # retransmissions give samples too.
-    elapsed_us = (conn.timestamp(now_s) - seg.tsecr) & MASK
-    rtt_s = max(elapsed_us, 1) * 1e-6
+
+
+def _round_trip(conn: Connection, delivery: Delivery, echo_s: float, now_s: float) -> float | None:
+    """One round-trip sample, if the acknowledgement gives any.
+
+    The echoed timestamp tells which transmission arrived, so that retransmissions give samples
+    too (RFC 7323 §4.1), but only where SND.UNA advances, and delayed acknowledgements echo the
+    oldest. What arrived for the first time was sent once (Karn). Both are at least a round
+    trip: the lesser one is nearer to it.
+    """
+    newest = delivery.newest
+    rtt_s = math.inf
+    if newest is not None and not newest.retransmitted:
+        rtt_s = now_s - newest.sent_s
+    if delivery.advanced:
+        rtt_s = min(rtt_s, now_s - echo_s)
+    rtt_s = max(rtt_s, 1e-6)
     if rtt_s > min(now_s - conn.opened_s + 1e-6, max(conn.config.max_rto, _LONGEST_RTT_S)):
         return None  # not a round trip: forged, or the machine was suspended in between
-    sender.rtt.sample(rtt_s)
+    conn.sender.rtt.sample(rtt_s)
     return rtt_s
 
 
@@ -140,67 +213,67 @@ def _on_window(conn: Connection, now_s: float) -> None:
         sender.persist_backoff = 0
 
 
-def _on_duplicate(conn: Connection, now_s: float) -> None:
-    """A duplicate ACK of a peer without SACK (RFC 5681 §2, RFC 6582 §3.2)."""
+def _on_marks(
+    conn: Connection, seg: Segment, delivery: Delivery, flight_size: int, now_s: float
+) -> int:
+    """Bytes newly reported as marked; they count as a loss, once a window (RFC 3168 §6.1.2)."""
     sender = conn.sender
-    ledger = sender.ledger
-    if ledger.snd_una < sender.recover and not sender.in_recovery:
-        return  # they may be of what a timeout has sent again (RFC 6582 §3.2, step 1)
-    ledger.assumed_left = min(ledger.assumed_left + sender.mss, sender.outstanding)
-    threshold = sender.detector.on_duplicate()
-    if threshold and not sender.in_recovery and ledger.snd_una >= sender.recover:
-        conn.stats.bytes_lost += ledger.mark_lost(ledger.snd_una, ledger.snd_una + sender.mss)
-        _enter_recovery(conn, sender.outstanding, now_s)
+    if sender.ecn is None or not (seg.options.ecn_counts or delivery.marked):
+        return 0
+    marked = sender.ecn.on_feedback(seg.options.ecn_counts, delivery.marked, now_s)
+    if marked and not sender.in_recovery and sender.ledger.snd_una >= sender.recover:
+        losses.enter_recovery(conn, delivery.delivered, flight_size, now_s, marked=True)
+    return marked
 
 
-def _detect_losses(conn: Connection, delivery: Delivery, flight_size: int, now_s: float) -> None:
+class _Told(NamedTuple):
+    """What else the controller is told of an acknowledgement."""
+
+    prior_in_flight: int
+    rtt_s: float | None
+    lost: int
+    marked: int
+    was_full: bool
+    in_recovery: bool
+
+
+def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: float) -> None:
     sender = conn.sender
-    ledger = sender.ledger
-    if sender.in_recovery and ledger.snd_una >= sender.recover:
-        sender.in_recovery = False
-        ledger.assumed_left = 0
-        sender.cc.on_recovered(now_s)
-    if sender.peer_sack:
-        if not delivery.newly_sacked and not ledger.sacked:
-            return
-        lost = sender.detector.detect(ledger, sender.mss)
-        conn.stats.bytes_lost += lost
-        if lost and not sender.in_recovery and ledger.snd_una >= sender.recover:
-            _enter_recovery(conn, flight_size, now_s)
-    elif sender.in_recovery and delivery.advanced and not ledger.lost:
-        # A partial acknowledgement shows the next hole (RFC 6582 §3.2, step 3).
-        conn.stats.bytes_lost += ledger.mark_lost(ledger.snd_una, ledger.snd_una + sender.mss)
-        sender.force_retransmit = True
-
-
-def _enter_recovery(conn: Connection, flight_size: int, now_s: float) -> None:
-    sender = conn.sender
-    sender.in_recovery = True
-    sender.recover = sender.ledger.snd_nxt
-    sender.force_retransmit = True
-    conn.stats.fast_recoveries += 1
-    sender.cc.on_congestion(now_s, flight_size)
-
-
-def _tell_controller(
-    conn: Connection,
-    delivery: Delivery,
-    prior_in_flight: int,
-    rtt_s: float | None,
-    now_s: float,
-) -> None:
-    sender = conn.sender
-    sender.cc.on_ack(
+    prior_in_flight, rtt_s, lost, marked, was_full, in_recovery = told
+    ledger, rtt, cc, newest = sender.ledger, sender.rtt, sender.cc, delivery.newest
+    prior_delivered = newest.at.delivered if newest is not None else 0
+    round_start = newest is not None and prior_delivered >= sender.next_round_delivered
+    if round_start:
+        sender.next_round_delivered = ledger.delivered
+        if newest is not None and newest.end - newest.start >= sender.mss:
+            sender.mtu.on_acked(sender.mtu.size)
+    app_limited = newest is not None and newest.at.app_limited
+    if delivery.rate and not (app_limited and delivery.rate < sender.delivery_rate):
+        sender.delivery_rate = delivery.rate
+    # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
+    limited = was_full or (cc.cwnd < cc.ssthresh and 2 * prior_in_flight >= cc.cwnd)
+    # RFC 5681 §3.2, step 1: duplicates let new data out (RFC 3042), and do not open the window.
+    limited = limited and (delivery.advanced > 0 or ledger.snd_una < sender.recover)
+    cc.on_ack(
         AckEvent(
             now_s,
             delivery.delivered,
-            sender.ledger.delivered,
+            ledger.delivered,
             prior_in_flight,
-            sender.ledger.in_flight,
+            ledger.in_flight,
             rtt_s,
-            sender.rtt.min_s,
+            rtt.min_s,
             delivery.rate,
-            delivery.rate_app_limited,
-            sender.in_recovery,
+            app_limited,
+            in_recovery,
+            rtt.srtt_s or 0.0,
+            round_start,
+            limited,
+            lost,
+            ledger.lost_total,
+            prior_delivered,
+            newest.tx_in_flight if newest is not None else 0,
+            ledger.lost_total - newest.at.lost if newest is not None else 0,
+            marked,
         )
     )

@@ -35,9 +35,11 @@ def arrive(conn: Connection, seg: Segment, now_s: float) -> None:
         receiver.need_ack_now()
         seq = receiver.irs
     if flags & SYN and state is State.SYN_RECEIVED and seq == receiver.irs:
-        # Figure 8's crossing SYN-ACK of a simultaneous open: its SYN was counted already.
+        # Figure 7's crossing SYN-ACK of a simultaneous open: its SYN was counted already.
         flags, seq, length = flags & ~SYN, seq + 1, length - 1
         receiver.note_timestamp(seq, seg.tsval, now_s)
+        if conn.sender.ledger.lost:
+            receiver.need_ack_now()  # our own SYN-ACK has not left: only an ACK tells of it
     if not _passes(conn, seg, seq, length, now_s):
         return
     if flags & RST:
@@ -77,7 +79,10 @@ def _passes(conn: Connection, seg: Segment, seq: int, length: int, now_s: float)
         ):
             receiver.note_timestamp(seq, seg.tsval, now_s)
         if seg.payload or seg.flags & FIN:
-            conn.stats.bytes_duplicate += len(seg.payload)
+            if seg.payload and receiver.is_repeat(seq, len(seg.payload)):
+                receiver.note_duplicate(seq, seq + len(seg.payload))
+            else:
+                conn.stats.bytes_duplicate += len(seg.payload)
             receiver.ack_need = AckNeed.NOW
         else:
             # Answers to empty segments are limited: two peers that disagree would loop.
@@ -166,6 +171,8 @@ def _take_data(conn: Connection, seg: Segment, seq: int, now_s: float) -> None:
         conn.note_unread(now_s)
         return
     receiver.accept(seq, seg.payload, seg.segments, fin=bool(seg.flags & FIN))
+    if now_s >= receiver.tune_at_s:
+        receiver.tune(now_s, conn.sender.rtt.srtt_s)
     if receiver.fin_received:
         conn.move(Event.RECEIVE_FIN)
         conn.note_eof()
@@ -216,7 +223,7 @@ def synchronize(conn: Connection, seg: Segment, now_s: float) -> None:
     conn.peer_cid = options.connection_id or 0
     sender, receiver = conn.sender, conn.receiver
     sack = options.sack_permitted and conn.config.sack
-    sender.negotiate(options.mss, options.window_scale, sack=sack)
+    sender.negotiate(conn.config, options.mss, options.window_scale, sack=sack)
     receiver.start(seg.seq, seg.tsval, sender.mss, now_s)
     receiver.sack_permitted = sack
     receiver.may_scale = options.window_scale is not None

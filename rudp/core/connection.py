@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rudp.config import Config
-from rudp.core import arrivals, expiry, transmit
+from rudp.core import arrivals, expiry, losses, transmit
 from rudp.core.receive import Receiver
 from rudp.core.sender import Sender
 from rudp.core.states import CAN_SEND, Event, State, next_state
@@ -78,6 +78,7 @@ class Connection:
         "keepalive_at_s",
         "keepalive_sent",
         "local_cid",
+        "mark",
         "notices",
         "observer",
         "opened_s",
@@ -125,10 +126,12 @@ class Connection:
         """For the endpoint: the deadline under which its heap has this connection."""
         self.observer = observer
         self.stats = ConnectionStats()
-        self.sender = Sender(config, identity.iss)
+        self.sender = Sender(config, identity.iss, now_s)
         self.receiver = Receiver(config, self.stats)
         self.timers = Timers()
         self.notices: list[Notice] = []
+        self.mark = 0
+        """The ECN field of the train that `poll()` gave last."""
         self.probe_seq: int | None = None
         self.path_probe: PathProbe | None = None
         self.path_reply: bytes | None = None
@@ -208,14 +211,18 @@ class Connection:
 
     # -- the endpoint's calls ------------------------------------------------------------------
 
-    def arrive(self, segment: Segment, now_s: float) -> None:
-        """A segment, or a run of alike ones, for this connection. Never raises."""
+    def arrive(self, segment: Segment, now_s: float, ecn: int = 0) -> None:
+        """A segment, or a run of alike ones with one ECN field, for this connection. Never
+        raises."""
+        if ecn and segment.payload:
+            self.receiver.note_mark(ecn, len(segment.payload))
         if self.observer is not None:
             self.observer.segment_received(segment, now_s)
         arrivals.arrive(self, segment, now_s)
 
     def poll(self, now_s: float) -> Train | None:
-        """The next train to send to `peer`; call until it gives None."""
+        """The next train to send to `peer`, with the ECN field `mark`; call until it gives None."""
+        self.mark = 0
         if self._final is not None:
             segment, self._final = self._final, None
             self.stats.segments_sent += 1
@@ -226,6 +233,11 @@ class Connection:
             size = sum(map(len, train.buffers))
             self.observer.train_sent(bytes(train.buffers[0]), train.segments, size, now_s)
         return train
+
+    def on_too_big(self, size: int, now_s: float) -> None:
+        """The socket refused the train that `poll()` gave last: its datagrams of `size` bytes are
+        larger than the local interface takes (RFC 8899 §4.6). Its data is sent again, smaller."""
+        losses.on_too_big(self, size, now_s)
 
     def on_timer(self, now_s: float, *, acks_only: bool = False) -> None:
         """Handle whatever is due; with `acks_only` nothing that judges the peer."""
@@ -360,6 +372,10 @@ class Connection:
             state=self.state.name,
             congestion=sender.cc.name,
             mss=sender.mss,
+            datagram_size=sender.mtu.size,
+            mtu_state=sender.mtu.state.name,
+            ecn=sender.ecn.state.name if sender.ecn is not None else "OFF",
+            bytes_marked=sender.ecn.ce_bytes if sender.ecn is not None else 0,
             srtt_s=rtt.srtt_s,
             rttvar_s=rtt.var_s,
             min_rtt_s=rtt.min_s if rtt.srtt_s is not None else None,
@@ -382,6 +398,18 @@ class Connection:
             segments_received=stats.segments_received,
             timeouts=stats.timeouts,
             fast_recoveries=stats.fast_recoveries,
+            spurious_recoveries=stats.spurious_recoveries,
+            bytes_duplicated=stats.bytes_duplicated,
+            tail_probes=stats.tail_probes,
+            latest_rtt_s=rtt.latest_s if rtt.srtt_s is not None else None,
+            pacing_rate=sender.cc.pacing_rate,
+            delivery_rate=sender.delivery_rate,
+            reordering_seen=sender.rack.reordering_seen,
+            reordering_window_s=sender.rack.reo_wnd_s(
+                rtt.min_s if rtt.srtt_s is not None else 0.0, rtt.srtt_s or 0.0, eager=True
+            ),
+            in_recovery=sender.in_recovery,
+            limited_by=sender.limits.shares_s(now_s),
         )
 
     @property
@@ -394,6 +422,7 @@ class Connection:
         self.timers.stop_all()
         self.probe_seq = None
         self.sender.buffer.release(self.sender.buffer.end)
+        self.sender.ledger.close()
         self.notices.append(Notice.CLOSED)
 
 

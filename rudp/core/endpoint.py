@@ -16,6 +16,7 @@ from rudp.congestion import resolve
 from rudp.core import paths
 from rudp.core.answers import StatelessAnswers
 from rudp.core.connection import Address, Connection, Identity
+from rudp.core.ecn import EcnSender
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
@@ -47,6 +48,8 @@ class Endpoint:
         "_serial",
         "accepted",
         "backlog",
+        "can_mark",
+        "can_probe_mtu",
         "config",
         "connections",
         "outbox",
@@ -81,6 +84,10 @@ class Endpoint:
         self._opening: dict[Address, list[Connection]] = {}
         self._heap: list[tuple[float, int, Connection]] = []
         self._serial = 0
+        self.can_probe_mtu = True
+        """Datagrams that are too large for the path vanish instead of being fragmented."""
+        self.can_mark = False
+        """The socket sends ECN marks, and tells those of what arrives."""
 
     @property
     def half_open(self) -> int:
@@ -114,8 +121,12 @@ class Endpoint:
 
     # -- datagrams -------------------------------------------------------------------------
 
-    def receive(self, data: Buffer, stride: int, peer: Address, now_s: float) -> list[Connection]:
+    def receive(
+        self, data: Buffer, stride: int, peer: Address, now_s: float, ecn: int = 0
+    ) -> list[Connection]:
         """Take a buffer of datagrams of `stride` bytes each from `peer`. Never raises.
+
+        `ecn` is the ECN field that they all arrived with (RFC 3168 §5).
 
         Returns the connections that it concerned, which want to be flushed.
         """
@@ -134,7 +145,7 @@ class Endpoint:
             if conn is None:
                 continue
             before, peer_cid = conn.state, conn.peer_cid
-            conn.arrive(segment, now_s)
+            conn.arrive(segment, now_s, ecn)
             if before <= State.SYN_RECEIVED:
                 if conn.state is not before:
                     self._handshake_moved(conn, before)
@@ -222,7 +233,11 @@ class Endpoint:
             cid = self._random_bits(32)
         identity = Identity(cid, self._random_bits(32), self._random_bits(32))
         observer = self._observe(cid, peer) if self._observe is not None else None
+        if not self.can_probe_mtu and config.mtu_discovery:
+            config = config.replace(mtu_discovery=False)
         conn = Connection(config, identity, peer, now_s, observer)
+        if self.can_mark and config.ecn:
+            conn.sender.ecn = EcnSender()
         self.connections[cid] = conn
         return conn
 
@@ -255,7 +270,7 @@ class Endpoint:
             conn.peer = peer
         elif paths.answers_probe(conn, segment, peer):
             known = self._by_peer.pop((conn.peer, conn.peer_cid), None)
-            paths.move(conn, peer)
+            paths.move(conn, peer, now_s)
             if known is conn:
                 self._by_peer[peer, conn.peer_cid] = conn
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rudp.core import acks
+from rudp.core import acks, losses
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.timers import Timer
 from rudp.errors import Reason
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _SUSPENDED_S = 10.0
 """A timer that is handled so late shows that nothing ran at all."""
+_STALLED_S = 0.01
 _LEAST_RETRANSMISSIONS = 6
 _HALF_OPEN_S = 30.0
 """A SYN costs its sender nothing: its SYN-ACK is repeated four times, then forgotten."""
@@ -23,6 +24,9 @@ def handle(conn: Connection, now_s: float, *, acks_only: bool) -> None:
     """Handle every timer of the connection that is due, or only the delayed ACK's."""
     if not acks_only and now_s - conn.timers.next_s > _SUSPENDED_S:
         _forgive(conn, now_s)
+    if not acks_only and conn.timers[Timer.PROBE] < now_s - _STALLED_S:
+        # The loop stood still, and the peer's with it, maybe: its answer may be on its way.
+        conn.timers.set(Timer.PROBE, now_s + max(conn.config.delayed_ack, _STALLED_S))
     for timer in conn.timers.expired(now_s, acks_only=acks_only):
         if conn.state is not State.CLOSED:
             _HANDLERS[timer](conn, now_s)
@@ -55,17 +59,34 @@ def _on_retransmit(conn: Connection, now_s: float) -> None:
     if not sender.outstanding:
         return
     conn.stats.timeouts += 1
-    if ledger.snd_una in ledger.sacked:
+    reneged = ledger.snd_una in ledger.sacked
+    if reneged:
         ledger.forget_sacks()  # RFC 2018 §8: the receiver has reneged
-    conn.stats.bytes_lost += ledger.mark_lost(ledger.snd_una, ledger.snd_nxt)
-    ledger.assumed_left = 0
+    losses.on_timeout(conn, now_s, reneged=reneged)
     first = sender.rtt.backoff == 0
     sender.rtt.on_timeout()
-    sender.detector.restart(ledger.snd_nxt)
-    sender.recover = ledger.snd_nxt
-    sender.in_recovery = False
     if conn.state in SYNCHRONIZED:
         sender.cc.on_timeout(now_s, sender.outstanding, first=first)
+
+
+def _on_reorder(conn: Connection, now_s: float) -> None:
+    """What RACK waited for did not come (RFC 8985 §6.3)."""
+    sender = conn.sender
+    if losses.detect(conn, 0, sender.outstanding, now_s) and sender.prr is not None:
+        sender.prr.on_ack(0, sender.ledger.in_flight, safe=False)
+
+
+def _on_probe(conn: Connection, now_s: float) -> None:
+    """The tail may be lost: one more segment makes the peer tell (RFC 8985 §7.3)."""
+    sender = conn.sender
+    if sender.outstanding and not sender.in_recovery and not sender.ledger.sacked:
+        sender.probe_due = True
+        conn.stats.tail_probes += 1
+        conn.timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
+
+
+def _on_pacing(conn: Connection, now_s: float) -> None:
+    """Whoever handles timers polls the connection afterwards, which is all there is to do."""
 
 
 def _on_persist(conn: Connection, now_s: float) -> None:
@@ -152,4 +173,7 @@ _HANDLERS = {
     Timer.GIVE_UP: _on_give_up,
     Timer.ORPHAN: _on_orphan,
     Timer.LINGER: _on_linger,
+    Timer.REORDER: _on_reorder,
+    Timer.PROBE: _on_probe,
+    Timer.PACING: _on_pacing,
 }

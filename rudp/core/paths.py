@@ -83,10 +83,10 @@ def challenge(
     return header._replace(options=NONE._replace(path_challenge=token))
 
 
-def move(conn: Connection, address: Address) -> None:
+def move(conn: Connection, address: Address, now_s: float) -> None:
     """Go on at a validated address. What is known of the old path says nothing of the new one
     (RFC 9000 §9.4), and what was in flight to the old address is lost."""
     conn.peer = address
     conn.path_probe = None
     conn.stats.path_changes += 1
-    conn.sender.forget_path(conn.config)
+    conn.sender.forget_path(conn.config, now_s)

@@ -7,12 +7,18 @@ import enum
 from rudp.buffers.chunks import ChunkRun
 from rudp.buffers.reassembly import Reassembly
 from rudp.config import Config
+from rudp.core.ecn import EcnReceiver
 from rudp.core.stats import ConnectionStats
 from rudp.wire.seq import from_wire, to_wire
 
-SACK_BLOCKS = 8
-"""Blocks reported at most. TCP has room for three or four; more make lost ACKs matter less."""
+SACK_BLOCKS = 28
+"""Blocks reported at most: what one option carries, less one for a duplicate."""
+_REPEATED_BLOCKS = 4
+"""Blocks that were reported before and are again: lost ACKs matter less (RFC 2018 §4)."""
 
+_FIRST_LIMIT = 1 << 18
+_GROWTH = 8
+_SHORTEST_ROUND_S = 0.001
 _PAWS_SLACK_US = 500_000
 _PAWS_VALID_S = 1_700.0
 _TS_LAG_S = 60.0
@@ -37,11 +43,16 @@ class Receiver:
     """
 
     __slots__ = (
+        "_duplicate",
+        "_fresh_blocks",
         "_limit",
+        "_most",
         "_reassembly",
         "_stats",
         "_ts_seen_s",
+        "_tuned_bytes",
         "ack_need",
+        "ecn",
         "fin_at",
         "fin_received",
         "inbox",
@@ -57,14 +68,24 @@ class Receiver:
         "squeezed",
         "ts_recent",
         "ts_recent_s",
+        "tune_at_s",
         "unacked_bytes",
         "unacked_segments",
     )
 
     def __init__(self, config: Config, stats: ConnectionStats) -> None:
-        self._limit = config.receive_buffer
+        self._most = config.receive_buffer
+        self._limit = min(_FIRST_LIMIT, self._most)
+        """Most bytes held now; grows up to `_most` with what arrives in a round trip."""
+        self.tune_at_s = 0.0
+        self._tuned_bytes = 0
+        self.ecn: EcnReceiver | None = None
         self._reassembly = Reassembly(config.max_holes)
         self._stats = stats
+        self._duplicate: tuple[int, int] | None = None
+        """What came twice last and was not reported yet (RFC 2883)."""
+        self._fresh_blocks = 0
+        """Pieces that arrived out of order since the last acknowledgement."""
         self.inbox = ChunkRun()
         """Data in order that the application has not taken."""
         self.irs = 0
@@ -192,12 +213,60 @@ class Receiver:
         """Chunks held: what the bytes cost beyond themselves."""
         return self.inbox.overhead() + self._reassembly.overhead()
 
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the next acknowledgement has something to report beside its number."""
+        ecn = self.ecn
+        return (
+            len(self._reassembly) > 0
+            or self._duplicate is not None
+            or (ecn is not None and ecn.is_due)
+        )
+
     def sack_blocks(self) -> tuple[tuple[int, int], ...]:
-        """SACK blocks as they travel, the one that changed last first (RFC 2018 §4)."""
-        if not self.sack_permitted or not self._reassembly:
+        """SACK blocks as they travel, the one that changed last first (RFC 2018 §4), before
+        them what arrived twice (RFC 2883 §4).
+
+        One acknowledgement stands for a batch of datagrams: it reports every range that the
+        batch touched, and some that were reported before.
+        """
+        if not self.sack_permitted or not self.has_blocks:
             return ()
-        ranges = self._reassembly.ranges(SACK_BLOCKS)
-        return tuple((to_wire(start), to_wire(end)) for start, end in ranges)
+        most = min(self._fresh_blocks + _REPEATED_BLOCKS, SACK_BLOCKS)
+        ranges = self._reassembly.ranges(most)
+        if self._duplicate is not None:
+            ranges.insert(0, self._duplicate)
+        return tuple([(to_wire(start), to_wire(end)) for start, end in ranges])
+
+    def note_mark(self, ecn: int, size: int) -> None:
+        """`size` bytes of payload arrived with this ECN field."""
+        if self.ecn is None:
+            self.ecn = EcnReceiver()
+        self.ecn.on_received(ecn, size)
+        if self.ecn.is_due:
+            self.ack_need = AckNeed.NOW
+
+    def tune(self, now_s: float, srtt_s: float | None) -> None:
+        """Once a round trip: let the window follow the path's volume (dynamic right-sizing).
+
+        Eight times what arrived in the last one leaves room for a sender that nearly trebles its
+        rate, and for data that waits round trips for a hole to be filled. An application that
+        does not read stops the growth.
+        """
+        received = self._stats.bytes_received + self._reassembly.size
+        wanted = _GROWTH * (received - self._tuned_bytes)
+        if self._limit < wanted and self.inbox.size <= self._limit // _GROWTH:
+            self._limit = min(wanted, self._most)
+        self._tuned_bytes = received
+        self.tune_at_s = now_s + max(srtt_s or 0.0, _SHORTEST_ROUND_S)
+
+    def note_duplicate(self, seq: int, end: int) -> None:
+        """[seq, end) arrived once more."""
+        self._stats.bytes_duplicate += end - seq
+        before = self._duplicate
+        if before is not None and before[1] == seq:
+            seq = before[0]
+        self._duplicate = (seq, end)
 
     # -- window ----------------------------------------------------------------------------
 
@@ -217,11 +286,14 @@ class Receiver:
         """The next thing to leave has to acknowledge."""
         self.ack_need = AckNeed.NOW
 
-    def ack_sent(self) -> None:
-        """An acknowledgement of all that was received leaves now."""
+    def ack_sent(self, *, reported: bool = False) -> None:
+        """An acknowledgement of all that was received leaves now; `reported`: with blocks."""
         self.last_ack_sent = self.rcv_nxt
         self.ack_need = AckNeed.NONE
         self.unacked_segments = self.unacked_bytes = 0
+        if reported:
+            self._duplicate = None
+            self._fresh_blocks = 0
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -236,7 +308,8 @@ class Receiver:
         self.ack_need = AckNeed.NOW
         end = seq + len(payload)
         if seq < self.rcv_nxt:
-            self._stats.bytes_duplicate += min(end, self.rcv_nxt) - seq
+            if end > seq:
+                self.note_duplicate(seq, min(end, self.rcv_nxt))
             payload = payload[self.rcv_nxt - seq :]
             seq = self.rcv_nxt
         limit = self.rcv_adv if self.fin_at is None else min(self.rcv_adv, self.fin_at)
@@ -249,8 +322,13 @@ class Receiver:
         if seq == self.rcv_nxt:
             self._fill(payload)
             return fin
+        if self._reassembly.covers(seq, seq + len(payload)):
+            self.note_duplicate(seq, seq + len(payload))
+            self._reassembly.touch(seq)  # the second block has to contain it (RFC 2883 §4.2)
+            return fin
         kept = self._reassembly.insert(seq, payload)
         self._reassembly.touch(seq)
+        self._fresh_blocks += 1
         if not kept:
             self._stats.hole_drops += 1
         return fin and kept

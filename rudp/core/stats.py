@@ -29,19 +29,35 @@ class ConnectionStats:
     zero_window_probes: int = 0
     keepalive_probes: int = 0
     path_changes: int = 0
+    spurious_recoveries: int = 0
+    bytes_duplicated: int = 0
+    """What the peer reported to have got twice (RFC 2883)."""
+    tail_probes: int = 0
+    mtu_probes: int = 0
+    mtu_falls: int = 0
 
 
 @dataclass(slots=True, frozen=True)
 class ConnectionInfo:
     """A connection at one moment, in the manner of Linux' TCP_INFO. Seconds and bytes.
 
-    `srtt_s` and `min_rtt_s` are None before the first measurement, `ssthresh` is None while it
-    has not been set, `in_flight` is RFC 6675's pipe.
+    `srtt_s`, `latest_rtt_s` and `min_rtt_s` are None before the first measurement, `ssthresh` is
+    None while it has not been set, `pacing_rate` and `delivery_rate` are bytes a second (None:
+    not paced), `in_flight` is RFC 6675's pipe, `bytes_duplicated` is what the peer reported to
+    have got twice, `reordering_window_s` is RACK's, `limited_by` tells for how many seconds the
+    application, the congestion window, the peer's window or pacing held the sender back.
+    `datagram_size` is the path MTU in bytes of UDP payload as far as it is known and `mtu_state`
+    the state of the search (RFC 8899 §5.2); `ecn` is the state of the validation (RFC 9000 §13.4.2)
+    and `bytes_marked` what the peer reported as marked Congestion Experienced.
     """
 
     state: str
     congestion: str
     mss: int
+    datagram_size: int
+    mtu_state: str
+    ecn: str
+    bytes_marked: int
     srtt_s: float | None
     rttvar_s: float
     min_rtt_s: float | None
@@ -64,6 +80,16 @@ class ConnectionInfo:
     segments_received: int
     timeouts: int
     fast_recoveries: int
+    spurious_recoveries: int
+    bytes_duplicated: int
+    tail_probes: int
+    latest_rtt_s: float | None
+    pacing_rate: float | None
+    delivery_rate: float
+    reordering_seen: bool
+    reordering_window_s: float
+    in_recovery: bool
+    limited_by: dict[str, float]
 
     @property
     def retransmitted_share(self) -> float:

@@ -23,9 +23,16 @@ class Timer(enum.IntEnum):
     """FIN-WAIT-2 without an application."""
     LINGER = 6
     """Only our FIN is unacknowledged: the latest moment that the application is told so."""
+    REORDER = 7
+    """RACK's: what is waited for is lost by then (RFC 8985 §6.3)."""
+    PROBE = 8
+    """A tail loss probe (RFC 8985 §7.2)."""
+    PACING = 9
+    """The next train's time has come."""
 
 
 NEVER = math.inf
+_HARMLESS = (Timer.DELAYED_ACK, Timer.PACING)
 
 
 class Timers:
@@ -73,7 +80,7 @@ class Timers:
         deadlines = self._deadlines
         due = [timer for timer in Timer if deadlines[timer] <= now_s]
         if acks_only:
-            due = [timer for timer in due if timer is Timer.DELAYED_ACK]
+            due = [timer for timer in due if timer in _HARMLESS]
         if len(due) > 1:
             due.sort(key=deadlines.__getitem__)
         for timer in due:

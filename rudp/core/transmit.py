@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rudp.config import HEADER_BYTES
+from rudp.core import acks
+from rudp.core.limits import Limit
 from rudp.core.receive import AckNeed
+from rudp.core.sender import Sender, TailProbe
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.timers import NEVER, Timer
 from rudp.wire.options import NONE, WIRE_VERSION, Options
@@ -16,6 +19,7 @@ from rudp.wire.train import Train, encode_train
 if TYPE_CHECKING:
     from rudp.core.connection import Connection
 
+_COUNTS_BYTES = 16
 MAX_TRAIN_BYTES = 65_000
 MAX_TRAIN_SEGMENTS = 64
 """UDP_MAX_SEGMENTS of Linux before 6.9, and what 16 bits of UDP length hold."""
@@ -24,22 +28,16 @@ MAX_TRAIN_SEGMENTS = 64
 def poll(conn: Connection, now_s: float) -> Train | None:
     """The next train to send, or None if nothing may leave now."""
     state = conn.state
-    sender = conn.sender
     if state in SYNCHRONIZED:
         receiver = conn.receiver
         if conn.path_reply is not None:
             return _path_response(conn, now_s)
-        if receiver.ack_need is AckNeed.NOW and receiver.has_holes:
+        if receiver.ack_need is AckNeed.NOW and receiver.has_blocks:
             # SACK blocks travel on an ACK of their own, so that data keeps its fixed stride.
             return _pure_ack(conn, now_s)
-        if sender.ledger.lost:
-            train = _retransmission(conn, now_s)
-            if train is not None:
-                return train
-        if sender.has_new:
-            train = _new_data(conn, now_s)
-            if train is not None:
-                return train
+        train = _data(conn, now_s)
+        if train is not None:
+            return train
         if conn.probe_seq is not None:
             return _probe(conn, now_s)
         if receiver.ack_need is AckNeed.NOW:
@@ -103,39 +101,82 @@ def _handshake(conn: Connection, now_s: float) -> Train | None:
     return _single(conn, segment)
 
 
-def _retransmission(conn: Connection, now_s: float) -> Train | None:
+def _data(conn: Connection, now_s: float) -> Train | None:
+    """A retransmission, new data or a tail loss probe, as windows and pacing allow."""
+    sender = conn.sender
+    lost = bool(sender.ledger.lost)
+    if not lost and not sender.has_new and not sender.probe_due:
+        sender.limits.note(Limit.APPLICATION, now_s)
+        return None
+    if sender.probe_due:
+        sender.probe_due = False
+        return _tail_probe(conn, now_s)
+    budget = _train_limit(sender.mss)
+    rate = sender.cc.pacing_rate if conn.config.pacing else None
+    if rate is not None:
+        due = sender.pacer.budget(rate, sender.mss, now_s)
+        if not due:
+            conn.timers.set(Timer.PACING, sender.pacer.next_s)
+            sender.limits.note(Limit.PACING, now_s)
+            return None
+        budget = min(budget, due)
+    if lost and sender.frto == 2:
+        train = _new_data(conn, budget, now_s) if sender.has_new else None
+        if train is not None or sender.ledger.in_flight:
+            return train  # what is on its way will tell
+        sender.frto = 0  # RFC 5682 §2.1: without new data there is nothing to judge by
+    if lost:
+        train = _retransmission(conn, budget, now_s)
+        if train is not None:
+            return train
+    return _new_data(conn, budget, now_s) if sender.has_new else None
+
+
+def _retransmission(conn: Connection, budget: int, now_s: float) -> Train | None:
     """The lowest lost range, as much of it as the congestion window lets out."""
     sender = conn.sender
     ledger = sender.ledger
     start, end = ledger.lost.first()
-    room = sender.cc.cwnd - ledger.in_flight
+    room = sender.room()
     if end - start > room:
         whole = room // sender.mss * sender.mss
         if whole <= 0:
             if not sender.force_retransmit and ledger.in_flight:
+                _blocked(sender, Limit.CWND, now_s)
                 return None
             whole = sender.mss
         end = min(end, start + whole)
     sender.force_retransmit = False
-    end = min(end, start + _train_limit(sender.mss))
-    again = end - start
+    end = min(end, start + budget)
     train = _data_train(conn, start, end, now_s)
-    ledger.sent_again(start, end, now_s)
-    conn.stats.bytes_retransmitted += again
-    _after_sending(conn, now_s)
+    _sent_again(conn, start, end, now_s)
     return train
 
 
-def _new_data(conn: Connection, now_s: float) -> Train | None:
+def _sent_again(conn: Connection, start: int, end: int, now_s: float) -> None:
+    sender = conn.sender
+    sender.ledger.sent_again(start, end, now_s)
+    sender.undo.on_sent_again(end - start)
+    conn.stats.bytes_retransmitted += end - start
+    if start == sender.ledger.snd_una:
+        # The oldest data gets a full timeout from its last transmission.
+        conn.timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
+    _after_data(conn, end - start, now_s)
+
+
+def _new_data(conn: Connection, budget: int, now_s: float) -> Train | None:
     """Data never sent, and the FIN behind it, as windows and silly-window avoidance allow."""
     sender = conn.sender
-    ledger = sender.ledger
     available = sender.unsent
     window = sender.usable_window()
-    in_flight = ledger.in_flight
     if not sender.outstanding:
         sender.cc.on_idle(now_s - sender.last_sent_s, sender.rtt.rto_s)
-    sendable = min(window, sender.cc.cwnd - in_flight, _train_limit(sender.mss))
+    room = sender.room()
+    sendable = min(window, room, budget)
+    if now_s >= sender.mtu.next_s and not sender.in_recovery:
+        train = _mtu_probe(conn, min(window, room, available), now_s)
+        if train is not None:
+            return train
     if available <= sendable:
         size = available
     else:
@@ -143,19 +184,76 @@ def _new_data(conn: Connection, now_s: float) -> Train | None:
         if size <= 0:
             if window < sender.mss and not sender.outstanding:
                 return _squeezed(conn, window, now_s)
+            _blocked(sender, Limit.RECEIVE_WINDOW if window < room else Limit.CWND, now_s)
             return None
     fin = sender.fin_queued and size == available and window > size
     if not size and not fin:
         if not sender.outstanding:
             _start_persist(conn, now_s)
         return None
+    return _send_new(conn, size, now_s, fin=fin)
+
+
+def _mtu_probe(conn: Connection, room: int, now_s: float) -> Train | None:
+    """One segment larger than the others, if a probe is due and its data is there (RFC 8899 §4.1:
+    probing with application data)."""
+    sender = conn.sender
+    size = sender.mtu.probe_size(now_s)
+    if size is None or size - HEADER_BYTES > room:
+        return None
+    start = sender.ledger.snd_nxt
+    payload = size - HEADER_BYTES
+    sender.mtu.on_probe_sent(size, now_s)
+    sender.mtu_probe = (start, start + payload)
+    conn.stats.mtu_probes += 1
+    ordinary, sender.mss = sender.mss, payload
+    train = _send_new(conn, payload, now_s, fin=False)
+    sender.mss = ordinary
+    return train
+
+
+def _blocked(sender: Sender, limit: Limit, now_s: float) -> None:
+    sender.limits.note(limit, now_s)
+    if limit is Limit.CWND:
+        sender.full_until = sender.ledger.snd_nxt
+
+
+def _send_new(conn: Connection, size: int, now_s: float, *, fin: bool) -> Train:
+    sender = conn.sender
+    ledger = sender.ledger
     start = ledger.snd_nxt
-    train = _data_train(conn, start, start + size + fin, now_s)
-    ledger.sent(start + size + fin, now_s)
-    if size == available:
+    end = start + size + fin
+    train = _data_train(conn, start, end, now_s)
+    ledger.sent(end, now_s)
+    if sender.ecn is not None:
+        conn.mark = sender.ecn.mark_for(size, train.segments)
+        ledger.newest.marked = conn.mark != 0
+    if end >= sender.buffer.end:
         ledger.mark_app_limited()
     conn.stats.bytes_sent += size
-    _after_sending(conn, now_s)
+    _after_data(conn, size, now_s)
+    acks.arm_probe(conn, now_s)
+    return train
+
+
+def _tail_probe(conn: Connection, now_s: float) -> Train | None:
+    """One segment more, whatever the congestion window says: new data if there is any, else the
+    last segment again (RFC 8985 §7.3)."""
+    sender = conn.sender
+    ledger = sender.ledger
+    if not sender.outstanding:
+        return None
+    size = min(sender.unsent, sender.mss, sender.usable_window())
+    if size > 0:
+        train = _send_new(conn, size, now_s, fin=False)
+        sender.tail_probe = TailProbe(ledger.snd_nxt, again=False)
+    else:
+        end = ledger.snd_nxt
+        start = max(ledger.snd_una, end - sender.mss - sender.fin_sent)
+        train = _data_train(conn, start, end, now_s)
+        _sent_again(conn, start, end, now_s)
+        sender.tail_probe = TailProbe(end, again=True)
+    conn.timers.stop(Timer.PROBE)
     return train
 
 
@@ -170,13 +268,7 @@ def _squeezed(conn: Connection, window: int, now_s: float) -> Train | None:
         _start_persist(conn, now_s)
         return None
     sender.override = False
-    start = sender.ledger.snd_nxt
-    size = min(window, sender.unsent)
-    train = _data_train(conn, start, start + size, now_s)
-    sender.ledger.sent(start + size, now_s)
-    conn.stats.bytes_sent += size
-    _after_sending(conn, now_s)
-    return train
+    return _send_new(conn, min(window, sender.unsent), now_s, fin=False)
 
 
 def _start_persist(conn: Connection, now_s: float) -> None:
@@ -227,9 +319,11 @@ def _pure_ack(conn: Connection, now_s: float) -> Train:
     segment = header(conn, conn.sender.ledger.snd_nxt, ACK, now_s)
     blocks = receiver.sack_blocks()
     if blocks:
-        room = (conn.config.max_datagram_size - HEADER_BYTES - 4) // 8
+        room = (conn.sender.mss - _COUNTS_BYTES - 4) // 8
         segment = segment._replace(options=NONE._replace(sack=blocks[:room]))
-    receiver.ack_sent()
+    if receiver.ecn is not None and (counts := receiver.ecn.counts()) is not None:
+        segment = segment._replace(options=segment.options._replace(ecn_counts=counts))
+    receiver.ack_sent(reported=True)
     return _single(conn, segment)
 
 
@@ -237,6 +331,17 @@ def _single(conn: Connection, segment: Segment) -> Train:
     conn.stats.segments_sent += 1
     datagram = encode(segment)
     return Train([datagram], len(datagram), 1)
+
+
+def _after_data(conn: Connection, size: int, now_s: float) -> None:
+    """Data left: pacing, proportional rate reduction, the controller, the timers."""
+    sender = conn.sender
+    if conn.config.pacing and sender.cc.pacing_rate is not None:
+        sender.pacer.on_sent(size)
+    if sender.prr is not None:
+        sender.prr.on_sent(size)
+    sender.cc.on_sent(now_s, size, sender.ledger.in_flight)
+    _after_sending(conn, now_s)
 
 
 def _after_sending(conn: Connection, now_s: float) -> None:

@@ -14,7 +14,7 @@ class RttEstimator:
 
     Args:
         initial_rto_s: RTO before the first measurement (RFC 6298 §2.1).
-        min_rto_s: Floor of the RTO.
+        min_rto_s: Least that the RTO exceeds the smoothed round-trip time by.
         max_rto_s: Ceiling of the RTO, backoff included.
     """
 
@@ -51,8 +51,11 @@ class RttEstimator:
             # RTTVAR first, with the old SRTT (RFC 6298 §2.3).
             self.var_s += _BETA * (abs(srtt_s - rtt_s) - self.var_s)
             self.srtt_s = srtt_s + _ALPHA * (rtt_s - srtt_s)
-        rto_s = self.srtt_s + max(_GRANULARITY_S, _K * self.var_s)
-        self._base_s = min(max(rto_s, self._min_s), self._max_s)
+        # With a sample an ACK, RTTVAR forgets within a fraction of a round trip what a queue can
+        # add in the next one (RFC 7323 appendix G). So the floor is one of the variance's share,
+        # as Linux has it: a queue may build that fast without a timeout.
+        rto_s = self.srtt_s + max(_GRANULARITY_S, _K * self.var_s, self._min_s)
+        self._base_s = min(rto_s, self._max_s)
 
     def on_timeout(self) -> None:
         """Back off: the timer expired (RFC 6298 §5.5)."""

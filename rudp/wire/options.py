@@ -19,13 +19,17 @@ MAX_SACK_BLOCKS = 31
 
 _NOP_BYTE = bytes((NOP,))
 _U32_PAIR = struct.Struct(">II")
+_U32_TRIPLE = struct.Struct(">III")
+_COOKIE_BYTES = 1, 64
+_PATH_BYTES = 8, 8
 
 
 class Options(NamedTuple):
     """The options of a segment; None (or False) where one is absent.
 
     SACK blocks are pairs of 32-bit sequence numbers as they travel, left edge and right edge
-    (RFC 2018 §3).
+    (RFC 2018 §3). The ECN counts are the bytes of payload that arrived as ECT(0), ECT(1) and
+    CE, in this order, modulo 2**32 (RFC 9000 §19.3.2 has such counts, of packets).
     """
 
     mss: int | None = None
@@ -38,6 +42,7 @@ class Options(NamedTuple):
     unknown_id: int | None = None
     path_challenge: bytes | None = None
     path_response: bytes | None = None
+    ecn_counts: tuple[int, int, int] | None = None
 
 
 NONE = Options()
@@ -49,6 +54,10 @@ def _unsigned(length: int) -> Callable[[bytes], int | None]:
 
 def _opaque(low: int, high: int) -> Callable[[bytes], bytes | None]:
     return lambda value: value if low <= len(value) <= high else None
+
+
+def _ecn_counts(value: bytes) -> tuple[int, ...] | None:
+    return _U32_TRIPLE.unpack(value) if len(value) == _U32_TRIPLE.size else None
 
 
 def _sack_blocks(value: bytes) -> tuple[tuple[int, int], ...] | None:
@@ -65,10 +74,11 @@ _PARSERS: dict[int, tuple[str, Callable[[bytes], object]]] = {
     SACK: ("sack", _sack_blocks),
     VERSION: ("version", _unsigned(1)),
     CONNECTION_ID: ("connection_id", _unsigned(4)),
-    COOKIE: ("cookie", _opaque(1, 64)),
+    COOKIE: ("cookie", _opaque(*_COOKIE_BYTES)),
     UNKNOWN_ID: ("unknown_id", _unsigned(4)),
-    PATH_CHALLENGE: ("path_challenge", _opaque(8, 8)),
-    PATH_RESPONSE: ("path_response", _opaque(8, 8)),
+    PATH_CHALLENGE: ("path_challenge", _opaque(*_PATH_BYTES)),
+    PATH_RESPONSE: ("path_response", _opaque(*_PATH_BYTES)),
+    ECN_COUNTS: ("ecn_counts", _ecn_counts),
 }
 
 
@@ -109,7 +119,11 @@ def parse(block: bytes) -> Options | None:
 
 
 def encode(options: Options) -> bytes:
-    """The options' bytes, padded to a multiple of four with END (RFC 9293 §3.1)."""
+    """The options' bytes, padded to a multiple of four with END (RFC 9293 §3.1).
+
+    Raises `ValueError` if a cookie, path challenge or path response has a length that `parse`
+    would not take.
+    """
     parts: list[bytes] = []
     if options.mss is not None:
         parts.append(struct.pack(">BBH", MSS, 4, options.mss))
@@ -122,17 +136,28 @@ def encode(options: Options) -> bytes:
     if options.connection_id is not None:
         parts.append(struct.pack(">BBI", CONNECTION_ID, 6, options.connection_id))
     if options.cookie is not None:
-        parts.append(bytes((COOKIE, 2 + len(options.cookie))) + options.cookie)
+        parts.append(_encode_opaque("cookie", COOKIE, options.cookie, *_COOKIE_BYTES))
     if options.unknown_id is not None:
         parts.append(struct.pack(">BBI", UNKNOWN_ID, 6, options.unknown_id))
     if options.path_challenge is not None:
-        parts.append(bytes((PATH_CHALLENGE, 10)) + options.path_challenge)
+        value = options.path_challenge
+        parts.append(_encode_opaque("path_challenge", PATH_CHALLENGE, value, *_PATH_BYTES))
     if options.path_response is not None:
-        parts.append(bytes((PATH_RESPONSE, 10)) + options.path_response)
+        value = options.path_response
+        parts.append(_encode_opaque("path_response", PATH_RESPONSE, value, *_PATH_BYTES))
+    if options.ecn_counts is not None:
+        parts.append(struct.pack(">BBIII", ECN_COUNTS, 14, *options.ecn_counts))
     if options.sack:
         parts.append(encode_sack(options.sack))
     block = b"".join(parts)
     return block + bytes(-len(block) % 4)
+
+
+def _encode_opaque(name: str, kind: int, value: bytes, low: int, high: int) -> bytes:
+    if not low <= len(value) <= high:
+        wanted = f"{low} to {high}" if low != high else f"{low}"
+        raise ValueError(f"{name} must have {wanted} bytes, not {len(value)}")
+    return bytes((kind, 2 + len(value))) + value
 
 
 def encode_sack(blocks: tuple[tuple[int, int], ...]) -> bytes:

@@ -66,15 +66,17 @@ def decode_train(data: Buffer, stride: int) -> list[Segment | Malformed]:
     """Parse a buffer of datagrams that are `stride` bytes long each, the last one maybe shorter.
 
     Consecutive segments that are alike but for SEQ come back as one `Segment` whose payload is
-    theirs joined. What does not fit such a run is parsed segment by segment. Never raises.
+    theirs joined; a lost segment between them ends the run. What does not fit a run is parsed
+    segment by segment. Never raises.
     """
     if len(data) <= stride or stride <= 0:
         return [decode(data)]
-    if stride > HEADER_BYTES:
-        run = _run(data, stride)
-        if run is not None:
-            return [run]
-    return [decode(data[at : at + stride]) for at in range(0, len(data), stride)]
+    if stride <= HEADER_BYTES:
+        return [decode(data[at : at + stride]) for at in range(0, len(data), stride)]
+    headers = _headers(data, stride)
+    if _is_run(headers, stride - HEADER_BYTES):
+        return [_join(data, stride, headers, 0, len(headers))]
+    return _runs(data, stride, headers)
 
 
 @functools.lru_cache(maxsize=64)
@@ -82,29 +84,63 @@ def _walker(stride: int) -> struct.Struct:
     return struct.Struct(f"{HEADER.format}{stride - HEADER_BYTES}x")
 
 
-def _run(data: Buffer, stride: int) -> Segment | None:
-    """The whole buffer as one run, or None if any header in it does not belong to the run."""
+_Header = tuple[int, int, int, int, int, int, int, int]
+_NO_HEADER: _Header = (0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def _headers(data: Buffer, stride: int) -> list[_Header]:
+    """The fixed header of each datagram; all zero, which is no header, where there is none."""
     full = len(data) // stride * stride
     headers = list(_walker(stride).iter_unpack(data[:full]))
     if len(data) - full >= HEADER_BYTES:
         headers.append(HEADER.unpack_from(data, full))
     elif len(data) != full:
-        return None
-    count = len(headers)
+        headers.append(_NO_HEADER)
+    return headers
+
+
+def _is_run(headers: list[_Header], step: int) -> bool:
+    """Whether all the datagrams are one run."""
     cid, seq, ack, words, flags, window, tsval, tsecr = headers[0]
     last_flags = headers[-1][4]
     if words != HEADER_WORDS or flags not in _RUN_FLAGS or last_flags not in _LAST_FLAGS:
-        return None
-    step = stride - HEADER_BYTES
+        return False
     same = (ack, words, flags, window, tsval, tsecr)
-    expected = [(cid, at & MASK, *same) for at in range(seq, seq + count * step, step)]
+    expected = [(cid, at & MASK, *same) for at in range(seq, seq + len(headers) * step, step)]
     if last_flags != flags:
         expected[-1] = (*expected[-1][:4], last_flags, *same[3:])
-    if headers != expected:
-        return None
+    return headers == expected
+
+
+def _runs(data: Buffer, stride: int, headers: list[_Header]) -> list[Segment | Malformed]:
+    """The runs between what is missing, and singly what fits none."""
+    step = stride - HEADER_BYTES
+    found: list[Segment | Malformed] = []
+    count = len(headers)
+    start = 0
+    while start < count:
+        cid, seq, ack, words, flags, window, tsval, tsecr = headers[start]
+        end = start + 1
+        if words == HEADER_WORDS and flags in _RUN_FLAGS:
+            same = (ack, words, flags, window, tsval, tsecr)
+            while end < count and headers[end] == (cid, (seq + step) & MASK, *same):
+                seq += step
+                end += 1
+        if end - start > 1:
+            found.append(_join(data, stride, headers, start, end))
+        else:
+            found.append(decode(data[start * stride : end * stride]))
+        start = end
+    return found
+
+
+def _join(data: Buffer, stride: int, headers: list[_Header], start: int, end: int) -> Segment:
+    """The datagrams from number `start` to `end`, which are a run, as one segment."""
+    cid, seq, ack, _, flags, window, tsval, tsecr = headers[start]
     view = memoryview(data)
+    stop = min(end * stride, len(data))
     payload = b"".join(
-        [view[at + HEADER_BYTES : at + stride] for at in range(0, len(data), stride)]
+        [view[at + HEADER_BYTES : at + stride] for at in range(start * stride, stop, stride)]
     )
-    flags |= last_flags
-    return Segment(cid, seq, ack, flags, window, tsval, tsecr, opt.NONE, payload, count)
+    flags |= headers[end - 1][4]
+    return Segment(cid, seq, ack, flags, window, tsval, tsecr, opt.NONE, payload, end - start)

@@ -121,7 +121,7 @@ def test_a_faulty_client_protocol(network: Network, rudp_sim: Simulate, where: s
             assert len(network.get_host("left").sockets) == 1
             for _ in range(3):
                 if not transport.is_closing():
-                    transport.write(b"f" * 30_000)
+                    transport.write(b"f" * 6_000)
                 assert await round_trip(reader, writer) == b"alive"
                 await asyncio.sleep(0.1)
             # Faulty echoes what is echoed: only its own end stops that.

@@ -121,7 +121,13 @@ def test_a_connection_that_ends_while_paused_does_no_harm(
 
 def test_the_connections_of_a_socket_take_turns(network: Network, rudp_sim: Simulate) -> None:
     """Each has a window of ten segments to send: nobody's tenth goes before everybody's first."""
-    config = rudp.Config(max_datagram_size=60_000)
+    config = rudp.Config(
+        max_datagram_size=60_000,
+        base_datagram_size=60_000,
+        mtu_discovery=False,
+        congestion="newreno",
+        pacing=False,
+    )
     count = 10
     order: list[int] = []
 

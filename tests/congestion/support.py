@@ -14,6 +14,10 @@ def ack(
     *,
     in_recovery: bool = False,
     now_s: float = 1.0,
+    rtt_s: float | None = RTT_S,
+    srtt_s: float = RTT_S,
+    round_start: bool = False,
+    cwnd_limited: bool = True,
 ) -> AckEvent:
     """An acknowledgement of `delivered` bytes, `in_flight` of them and others before it."""
     return AckEvent(
@@ -22,23 +26,42 @@ def ack(
         delivered_total=delivered,
         prior_in_flight=in_flight,
         in_flight=max(0, in_flight - delivered),
-        rtt_s=RTT_S,
+        rtt_s=rtt_s,
         min_rtt_s=RTT_S,
         rate=0.0,
         rate_app_limited=False,
         in_recovery=in_recovery,
+        srtt_s=srtt_s,
+        round_start=round_start,
+        cwnd_limited=cwnd_limited,
     )
 
 
 def round_trip(
-    controller: CongestionController, per_ack: int = 2 * MSS, *, flight: int | None = None
+    controller: CongestionController,
+    per_ack: int = 2 * MSS,
+    *,
+    flight: int | None = None,
+    now_s: float = 1.0,
+    srtt_s: float = RTT_S,
 ) -> None:
     """A round: a window of data is in flight, and acknowledged `per_ack` bytes at a time while
-    each acknowledgement lets out as much as the window then allows."""
+    each acknowledgement lets out as much as the window then allows. With `flight` the sender has
+    only so much to send. The acknowledgements come evenly spaced in the `srtt_s` after `now_s`.
+    """
     window = controller.cwnd if flight is None else flight
-    left = window
-    while left > 0:
-        delivered = min(per_ack, left)
-        in_flight = controller.cwnd if flight is None else flight
-        controller.on_ack(ack(delivered, in_flight))
-        left -= delivered
+    done = 0
+    while done < window:
+        delivered = min(per_ack, window - done)
+        done += delivered
+        controller.on_ack(
+            ack(
+                delivered,
+                controller.cwnd if flight is None else flight,
+                now_s=now_s + srtt_s * done / window,
+                srtt_s=srtt_s,
+                rtt_s=srtt_s,
+                round_start=done == delivered,
+                cwnd_limited=flight is None,
+            )
+        )

@@ -13,10 +13,17 @@ from .support import MSS, ack, round_trip
 
 def in_avoidance(cwnd: int) -> NewReno:
     """A controller in congestion avoidance with a window of `cwnd` bytes."""
-    controller = NewReno(MSS)
+    controller = with_window(2 * cwnd)
     controller.on_congestion(0.0, 2 * cwnd)
     controller.on_recovered(0.1)
     assert controller.cwnd == controller.ssthresh == cwnd
+    return controller
+
+
+def with_window(cwnd: int) -> NewReno:
+    """A controller in slow start that has come to a window of `cwnd` bytes."""
+    controller = NewReno(MSS)
+    controller.cwnd = cwnd
     return controller
 
 
@@ -63,7 +70,7 @@ def test_slow_start_doubles_the_window_each_round_trip(per_ack: int) -> None:
 
 def test_slow_start_ends_at_ssthresh() -> None:
     """RFC 5681 §3.1: slow start while cwnd < ssthresh; no ACK carries it across."""
-    controller = NewReno(MSS)
+    controller = with_window(41 * MSS)
     controller.on_timeout(0.0, 41 * MSS, first=True)
     assert (controller.cwnd, controller.ssthresh) == (MSS, 20_500)
     for _ in range(5):
@@ -74,20 +81,33 @@ def test_slow_start_ends_at_ssthresh() -> None:
 
 
 def test_an_unused_window_does_not_grow_in_slow_start() -> None:
-    """RFC 7661 §4.2 (and RFC 2861): what was not used says nothing about the path."""
+    """RFC 7661 (and RFC 2861): what was not used says nothing about the path."""
     controller = NewReno(MSS)
     for _ in range(100):
         round_trip(controller, flight=4 * MSS)
     assert controller.cwnd == 10 * MSS
-    round_trip(controller, flight=5 * MSS)
-    assert controller.cwnd > 10 * MSS, "half of it is used: a train may still be on its way"
+    round_trip(controller)
+    assert controller.cwnd == 20 * MSS
+
+
+def test_few_bytes_in_flight_are_no_sign_of_an_unused_window() -> None:
+    """RFC 7661 asks whether the window was used in the last round. At the last of a few
+    bunched acknowledgements little is in flight, though it was."""
+    controller = in_avoidance(10 * MSS)
+    controller.on_ack(ack(9 * MSS, 10 * MSS))
+    controller.on_ack(ack(MSS, MSS))
+    assert controller.cwnd == 11 * MSS
+    controller = NewReno(MSS)
+    controller.on_ack(ack(9 * MSS, 10 * MSS))
+    controller.on_ack(ack(MSS, MSS))
+    assert controller.cwnd == 20 * MSS
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_one_ack_of_everything_after_a_timeout_opens_no_burst(first: bool) -> None:
-    """RFC 3465 §2.3 and RFC 5681 §3.1: after a timeout one segment is in flight. Its ACK may
-    cover a whole window that had arrived all along; the window grows by what was in flight."""
-    controller = NewReno(MSS)
+    """RFC 3465 §2.3, where L is one segment after a timeout: one segment is in flight then, and
+    its ACK may cover a whole window that had arrived all along."""
+    controller = with_window(100 * MSS)
     controller.on_timeout(0.0, 100 * MSS, first=True)
     if not first:
         controller.on_timeout(1.0, MSS, first=False)
@@ -122,14 +142,12 @@ def test_avoidance_counts_bytes_not_acknowledgements() -> None:
 
 
 def test_an_unused_window_does_not_grow_in_avoidance() -> None:
-    """RFC 7661 §4.2: application-limited, so the window stays."""
+    """RFC 7661: application-limited, so the window stays."""
     controller = in_avoidance(20 * MSS)
     for _ in range(100):
         round_trip(controller, flight=10 * MSS)
     assert controller.cwnd == 20 * MSS
-    # Within two segments of the window it counts as used: less than a segment cannot be sent.
-    round_trip(controller, flight=18 * MSS)
-    round_trip(controller, flight=18 * MSS)
+    round_trip(controller)
     assert controller.cwnd == 21 * MSS
 
 
@@ -150,17 +168,37 @@ def test_an_ack_that_delivers_nothing_changes_nothing() -> None:
 def test_a_loss_halves_the_window(flight: int, ssthresh: int) -> None:
     """RFC 5681 §3.1, equation (4): ssthresh = max(FlightSize / 2, 2 * SMSS); RFC 6675 §5 (4.2)
     sets cwnd to it, without the inflation of RFC 5681 §3.2."""
-    controller = NewReno(MSS)
+    controller = with_window(100 * MSS)
     controller.on_congestion(1.0, flight)
     assert controller.ssthresh == ssthresh
     assert controller.cwnd == ssthresh
     assert isinstance(controller.cwnd, int)
 
 
+def test_limited_transmit_does_not_count() -> None:
+    """RFC 5681 §3.2, step 2: what duplicate ACKs let out beyond the window is not in (4)."""
+    controller = with_window(20 * MSS)
+    controller.on_congestion(1.0, 25 * MSS)
+    assert controller.cwnd == controller.ssthresh == 10 * MSS
+
+
+@pytest.mark.parametrize(
+    ("window", "cwnd", "ssthresh"), [(20, 10, 10), (4, 2, 2), (3, 1.5, 2), (2, 1, 2), (1, 1, 2)]
+)
+def test_marks_bring_the_window_down_to_one_segment(
+    window: int, cwnd: float, ssthresh: float
+) -> None:
+    """RFC 3168 §5: a mark is answered as a loss is; §6.1.2: until the window is one segment."""
+    controller = with_window(window * MSS)
+    controller.on_congestion(1.0, window * MSS, marked=True)
+    assert controller.cwnd == cwnd * MSS
+    assert controller.ssthresh == ssthresh * MSS
+
+
 def test_the_window_stands_still_during_recovery() -> None:
     """RFC 6582 §3.2, RFC 6675 §5: partial ACKs and SACKs do not grow it; the end of recovery
     leaves it at ssthresh."""
-    controller = NewReno(MSS)
+    controller = with_window(40 * MSS)
     controller.on_congestion(1.0, 40 * MSS)
     for _ in range(100):
         controller.on_ack(ack(2 * MSS, 20 * MSS, in_recovery=True))
@@ -172,11 +210,13 @@ def test_the_window_stands_still_during_recovery() -> None:
 def test_growth_before_a_loss_does_not_count_after_it() -> None:
     """RFC 3465 §2.1: bytes_acked begins anew with the new window."""
     controller = in_avoidance(10 * MSS)
-    controller.on_ack(ack(9_999, 10 * MSS))
-    controller.on_congestion(1.0, 20 * MSS)
+    controller.on_ack(ack(4_999, 10 * MSS))
+    controller.on_congestion(1.0, 10 * MSS)
     controller.on_recovered(1.1)
-    controller.on_ack(ack(1, 10 * MSS))
-    assert controller.cwnd == 10 * MSS
+    controller.on_ack(ack(4_999, 5 * MSS))
+    assert controller.cwnd == 5 * MSS
+    controller.on_ack(ack(1, 5 * MSS))
+    assert controller.cwnd == 6 * MSS
 
 
 @pytest.mark.parametrize(
@@ -184,7 +224,7 @@ def test_growth_before_a_loss_does_not_count_after_it() -> None:
 )
 def test_a_timeout_falls_back_to_the_loss_window(flight: int, ssthresh: int) -> None:
     """RFC 5681 §3.1: cwnd MUST be no more than LW, one full-sized segment; ssthresh by (4)."""
-    controller = NewReno(MSS)
+    controller = with_window(100 * MSS)
     controller.on_timeout(1.0, flight, first=True)
     assert controller.cwnd == MSS
     assert controller.ssthresh == ssthresh
@@ -192,7 +232,7 @@ def test_a_timeout_falls_back_to_the_loss_window(flight: int, ssthresh: int) -> 
 
 def test_further_timeouts_hold_ssthresh() -> None:
     """RFC 5681 §3.1: ssthresh is held constant when the same segment times out again."""
-    controller = NewReno(MSS)
+    controller = with_window(100 * MSS)
     controller.on_timeout(1.0, 100 * MSS, first=True)
     for _ in range(5):
         controller.on_timeout(2.0, MSS, first=False)
@@ -208,6 +248,106 @@ def test_growth_before_a_timeout_does_not_count_after_it() -> None:
     assert controller.cwnd == controller.ssthresh == 2 * MSS
     controller.on_ack(ack(MSS, 2 * MSS))
     assert controller.cwnd == 2 * MSS
+
+
+# -- undo ----------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_was_none_is_undone() -> None:
+    """RFC 3522, RFC 4015: cwnd and ssthresh are what they were before."""
+    controller = in_avoidance(20 * MSS)
+    round_trip(controller)
+    controller.on_congestion(1.0, 21 * MSS)
+    controller.on_spurious(1.1)
+    assert (controller.cwnd, controller.ssthresh) == (21 * MSS, 20 * MSS)
+
+
+def test_a_timeout_that_was_none_is_undone() -> None:
+    """RFC 5682: also after it was repeated; slow start goes on without a threshold."""
+    controller = with_window(40 * MSS)
+    controller.on_timeout(1.0, 40 * MSS, first=True)
+    controller.on_timeout(2.0, 40 * MSS, first=False)
+    controller.on_spurious(3.0)
+    assert (controller.cwnd, controller.ssthresh) == (40 * MSS, math.inf)
+
+
+def test_only_the_last_reduction_is_undone() -> None:
+    controller = with_window(40 * MSS)
+    controller.on_congestion(1.0, 40 * MSS)
+    controller.on_timeout(2.0, 20 * MSS, first=True)
+    controller.on_spurious(3.0)
+    assert (controller.cwnd, controller.ssthresh) == (20 * MSS, 20 * MSS)
+    controller.on_spurious(3.0)
+    assert (controller.cwnd, controller.ssthresh) == (20 * MSS, 20 * MSS)
+
+
+def test_a_window_that_has_grown_again_is_not_taken_back() -> None:
+    """RFC 9438 §4.9.2 says it for CUBIC; it is as true here: never narrower by an undo."""
+    controller = with_window(4 * MSS)
+    controller.on_congestion(1.0, 4 * MSS)
+    for _ in range(3):
+        round_trip(controller)
+    assert controller.cwnd == 5 * MSS
+    controller.on_spurious(2.0)
+    assert (controller.cwnd, controller.ssthresh) == (5 * MSS, 2 * MSS)
+
+
+def test_a_mark_is_never_spurious() -> None:
+    """RFC 3168: a router said it. What is undone is a loss, and there was none since."""
+    controller = with_window(40 * MSS)
+    controller.on_congestion(1.0, 40 * MSS)
+    controller.on_congestion(2.0, 20 * MSS, marked=True)
+    controller.on_spurious(2.1)
+    assert controller.cwnd == 10 * MSS
+
+
+def test_an_undo_after_idling_does_not_bring_the_old_window_back() -> None:
+    """RFC 5681 §4.1 limits the window after an idle period, whatever it was before."""
+    controller = with_window(100 * MSS)
+    controller.on_congestion(1.0, 100 * MSS)
+    controller.on_idle(10.0, 1.0)
+    controller.on_spurious(11.0)
+    assert controller.cwnd == 10 * MSS
+
+
+# -- pacing --------------------------------------------------------------------------------------
+
+
+def test_no_pacing_before_the_first_round_trip_time() -> None:
+    controller = NewReno(MSS)
+    controller.on_ack(ack(MSS, 10 * MSS, rtt_s=None, srtt_s=0.0))
+    assert controller.cwnd == 11 * MSS
+    assert controller.pacing_rate is None
+
+
+def test_pacing_follows_the_window() -> None:
+    """Twice the window a round trip in slow start, 1.2 times from half of ssthresh on."""
+    controller = NewReno(MSS)
+    controller.on_ack(ack(MSS, 10 * MSS, srtt_s=0.1))
+    assert controller.pacing_rate == pytest.approx(2 * 11 * MSS / 0.1)
+    controller.on_ack(ack(MSS, 10 * MSS, srtt_s=0.05))
+    assert controller.pacing_rate == pytest.approx(2 * 12 * MSS / 0.05)
+    controller.on_congestion(1.0, 12 * MSS)
+    assert controller.pacing_rate == pytest.approx(1.2 * 6 * MSS / 0.05)
+    controller.on_spurious(1.0)
+    assert controller.pacing_rate == pytest.approx(2 * 12 * MSS / 0.05)
+    controller.on_timeout(1.0, 12 * MSS, first=True)
+    assert controller.pacing_rate == pytest.approx(2 * MSS / 0.05)
+    controller.on_mss(5 * MSS)
+    assert controller.pacing_rate == pytest.approx(1.2 * 5 * MSS / 0.05)
+
+
+def test_pacing_after_idling_follows_the_restart_window() -> None:
+    controller = with_window(100 * MSS)
+    controller.on_ack(ack(MSS, 100 * MSS, srtt_s=0.1))
+    controller.on_idle(1.0, 0.3)
+    assert controller.pacing_rate == pytest.approx(2 * 10 * MSS / 0.1)
+
+
+def test_a_round_trip_too_short_to_be_true_is_no_infinite_rate() -> None:
+    controller = NewReno(MSS)
+    controller.on_ack(ack(MSS, 10 * MSS, srtt_s=5e-324))
+    assert controller.pacing_rate == pytest.approx(2 * 11 * MSS / 1e-6)
 
 
 # -- idle, segment size --------------------------------------------------------------------------
@@ -232,6 +372,19 @@ def test_idling_never_opens_a_smaller_window() -> None:
     controller.on_timeout(1.0, 10 * MSS, first=True)
     controller.on_idle(100.0, 0.3)
     assert controller.cwnd == MSS
+
+
+def test_growth_before_idling_does_not_count_after_it() -> None:
+    """RFC 3465 §2.1: what was acknowledged of the larger window would open the smaller one by a
+    segment an ACK."""
+    controller = in_avoidance(80 * MSS)
+    controller.ssthresh = 5 * MSS
+    controller.on_ack(ack(79 * MSS, 80 * MSS))
+    controller.on_idle(10.0, 1.0)
+    controller.on_ack(ack(9 * MSS, 10 * MSS))
+    assert controller.cwnd == 10 * MSS
+    controller.on_ack(ack(MSS, MSS))
+    assert controller.cwnd == 11 * MSS
 
 
 def test_another_segment_size() -> None:

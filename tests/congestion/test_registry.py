@@ -7,7 +7,14 @@ import inspect
 import pytest
 
 from rudp.config import Config
-from rudp.congestion import CONTROLLERS, AckEvent, CongestionController, NewReno, resolve
+from rudp.congestion import (
+    CONTROLLERS,
+    AckEvent,
+    CongestionController,
+    NewReno,
+    Resilient,
+    resolve,
+)
 from rudp.sim.pair import CorePair
 
 from .support import ack
@@ -27,7 +34,7 @@ class Fixed(CongestionController):
     def on_ack(self, event: AckEvent) -> None:
         self.heard.append("ack")
 
-    def on_congestion(self, now_s: float, flight_size: int) -> None:
+    def on_congestion(self, now_s: float, flight_size: int, *, marked: bool = False) -> None:
         self.heard.append("congestion")
 
     def on_timeout(self, now_s: float, flight_size: int, *, first: bool) -> None:
@@ -36,7 +43,8 @@ class Fixed(CongestionController):
 
 def test_by_name() -> None:
     assert resolve("newreno") is NewReno
-    assert resolve(Config().congestion) is NewReno
+    assert resolve(Config().congestion) is Resilient
+    assert sorted(CONTROLLERS) == ["bbr", "cubic", "newreno", "resilient"]
 
 
 def test_by_class() -> None:
@@ -97,7 +105,7 @@ def test_controllers_have_slots() -> None:
 
 def test_a_controller_of_ones_own_drives_a_connection() -> None:
     """Config(congestion=MyController): it hears of every ACK, and its window is kept."""
-    pair = CorePair(1, config=Config(congestion=Fixed))
+    pair = CorePair(1, config=Config(congestion=Fixed, mtu_discovery=False))
     conn, peer = pair.connect()
     controller = conn.sender.cc
     assert isinstance(controller, Fixed)

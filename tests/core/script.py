@@ -39,6 +39,11 @@ START_S = 100.0
 _TIME = re.compile(r"\+?\d+(\.\d+)?$")
 _TOLERANCE_MS = 0.05
 _MOST_AT_ONCE = 20_000
+_TEXTBOOK = Config(
+    congestion="newreno", max_datagram_size=1200, receive_buffer=4 << 20, send_buffer=4 << 20
+)
+_MIN_RTO_S = 0.19
+"""With the scripts' round trip of 10 ms it makes the first timeout a round number: 200 ms."""
 _BLOCK = bytes(range(251)) * 4400
 
 
@@ -67,6 +72,8 @@ class Script:
 
     Args:
         config: Settings of the endpoint.
+        probes: Whether tail loss probes are sent; most scripts are about something else.
+        pacing: Whether trains are paced.
         iss: Our initial sequence number.
         peer_iss: The peer's.
         ts_offset: Added to our timestamps.
@@ -81,10 +88,17 @@ class Script:
         peer_iss: int = 8000,
         ts_offset: int = 0,
         peer_ts_offset: int = 0,
+        probes: bool = False,
+        pacing: bool = False,
     ) -> None:
+        config = (config or _TEXTBOOK).replace(
+            tail_loss_probe=probes, pacing=pacing, mtu_discovery=False
+        )
+        if config.min_rto == Config().min_rto:
+            config = config.replace(min_rto=_MIN_RTO_S)
         bits = iter((LOCAL_ID, iss, ts_offset))
         spare = random.Random(iss)
-        self.endpoint = Endpoint(config or Config(), lambda n: next(bits, spare.getrandbits(n)))
+        self.endpoint = Endpoint(config, lambda n: next(bits, spare.getrandbits(n)))
         self.conn_or_none: Connection | None = None
         self.iss, self.peer_iss = iss, peer_iss
         self.peer_ts_offset = peer_ts_offset

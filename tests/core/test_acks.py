@@ -97,9 +97,44 @@ def test_filling_a_gap_is_acknowledged_at_once() -> None:
 
 
 def test_duplicates_are_acknowledged_at_once() -> None:
-    """RFC 9293 §3.10.7.4, first: our ACK was lost."""
+    """RFC 9293 §3.10.7.4, first: our ACK was lost. RFC 2883 §4.1: the first block says so, once."""
     script = Script().established()
+    script.play("""
+        0   < A seq=1 ack=1 len=9
+        25  > A ack=10
+        50  < A seq=1 ack=1 len=9
+        50  > A ack=10 sack=1-10
+        60  < A seq=10 ack=1 len=9
+        85  > A ack=19
+    """)
+
+
+def test_duplicates_in_a_train_are_one_block() -> None:
+    """RFC 2883 §4: contiguous duplicates that one acknowledgement answers are one range."""
+    script = Script().established()
+    script.play("0 < A seq=1 ack=1 len=3000\n25 > A ack=3001")
+    for seq in (1, 1001):
+        segment = script.segment("A", seq=str(seq), ack="1", len="1000")
+        script.conn.arrive(segment, script.now_s)
+    script.flush(script.conn)
+    script.play("25 > A ack=3001 sack=1-2001")
+
+
+def test_a_peer_without_sack_gets_no_duplicate_blocks() -> None:
+    """RFC 2883 §3: only what negotiated SACK is told of duplicates."""
+    script = Script().established(options="win=65535 mss=1000 ws=0")
     script.play("0 < A seq=1 ack=1 len=9\n25 > A ack=10\n50 < A seq=1 ack=1 len=9\n> A ack=10")
+
+
+def test_partly_new_data_is_a_duplicate_in_part() -> None:
+    """RFC 2883 §4: the block covers what arrived twice, not what came with it."""
+    script = Script().established()
+    script.play("""
+        0   < A seq=1 ack=1 len=10
+        25  > A ack=11
+        30  < A seq=6 ack=1 len=10
+        30  > A ack=16 sack=6-11
+    """)
 
 
 def test_acknowledgement_of_data_while_there_are_holes_travels_alone() -> None:
@@ -132,8 +167,8 @@ def test_blocks_are_newest_first() -> None:
         3  > A sack=301-321,201-211,101-111
         4  < A seq=111 ack=1 len=90
         4  > A sack=101-211,301-321
-        5  < A seq=301 ack=1 len=5          # a duplicate is news, too
-        5  > A sack=301-321,101-211
+        5  < A seq=301 ack=1 len=5          # a duplicate: RFC 2883 §4.2, its block behind it
+        5  > A sack=301-306,301-321,101-211
         6  < A seq=1 ack=1 len=100
         6  > A ack=211 sack=301-321
         7  < A seq=211 ack=1 len=90
@@ -142,32 +177,52 @@ def test_blocks_are_newest_first() -> None:
 
 
 def test_blocks_are_bounded() -> None:
-    """RFC 2018 §3: no more than eight, the latest ones, however many holes there are."""
+    """RFC 2018 §4: what is new, and the latest four that were reported before, so that every
+    block is repeated in several acknowledgements however many holes there are."""
     script = Script().established()
     starts = [101 + 20 * index for index in range(30)]
     random_order = starts[::2] + starts[1::2]
     for count in range(1, len(starts) + 1):
-        newest = random_order[:count][::-1][:8]
+        newest = random_order[:count][::-1][:5]
         blocks = ",".join(f"{start}-{start + 10}" for start in newest)
         script.play(f"0 < A seq={newest[0]} ack=1 len=10\n> A ack=1 sack={blocks}")
 
 
 def test_blocks_fit_the_smallest_datagram() -> None:
-    """RFC 2018 §3: as many as the header has room for."""
+    """RFC 2018 §3: as many as the peer's MSS has room for (RFC 9293 §3.7.1), of a batch
+    that left many holes."""
     script = Script(Config(max_datagram_size=128)).established(options="win=999 mss=50 sackok=1")
-    for index in range(12):
-        script.inject_line(f"A seq={101 + 20 * index} ack=1 len=10".split())
-    assert [len(sent.segment.options.sack) for sent in script.sent] == [*range(1, 8)] + [8] * 5
+    for index in range(20):
+        segment = script.segment("A", seq=str(101 + 20 * index), ack="1", len="10")
+        script.conn.arrive(segment, script.now_s)
+    script.flush(script.conn)
+    newest = ",".join(f"{101 + 20 * index}-{111 + 20 * index}" for index in range(19, 14, -1))
+    script.play(f"0 > A ack=1 sack={newest}")
+
+
+def test_a_batch_with_many_holes_is_reported_whole() -> None:
+    """RFC 2018 §4: one acknowledgement stands for a batch; what it touched is told at once, as
+    far as one option carries it."""
+    script = Script().established()
+    for index in range(40):
+        segment = script.segment("A", seq=str(101 + 20 * index), ack="1", len="10")
+        script.conn.arrive(segment, script.now_s)
+    script.flush(script.conn)
+    newest = ",".join(f"{101 + 20 * index}-{111 + 20 * index}" for index in range(39, 11, -1))
+    script.play(f"0 > A ack=1 sack={newest}")
 
 
 def test_no_blocks_of_data_below_the_acknowledgement() -> None:
-    """RFC 2018 §4: blocks tell of what is not cumulatively acknowledged."""
+    """RFC 2018 §4: blocks tell of what is not cumulatively acknowledged; only a duplicate's may
+    lie below (RFC 2883 §4.1)."""
     script = Script().established()
     script.play("""
         0   < A seq=11 ack=1 len=10
         0   > A ack=1 sack=11-21
         1   < A seq=1 ack=1 len=10
         1   > A ack=21
-        2   < A seq=11 ack=1 len=10
-        2   > A ack=21
+        2   < A seq=31 ack=1 len=10
+        2   > A ack=21 sack=31-41
+        3   < A seq=11 ack=1 len=10
+        3   > A ack=21 sack=11-21,31-41
     """)

@@ -323,7 +323,7 @@ def test_old_data_after_close_does_not_reset() -> None:
         30  close
         30  > FA seq=1 ack=6
         40  < PA seq=1 ack=2 len=5
-        40  > A seq=2 ack=6
+        40  > A seq=2 ack=6 sack=1-6
         40  state FIN_WAIT_1
     """)
 

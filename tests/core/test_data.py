@@ -79,6 +79,7 @@ def test_transfer_across_the_edges(iss: int, peer_iss: int, passive: bool) -> No
         0   > A seq=1 len=1000 x2
         0   > PA seq=2001 len=1000
         10  < A seq=1 ack=1 sack=1001-3001
+        12.5 > A seq=1 len=1000
         20  < A seq=601 ack=1 sack=1001-3001 len=600
         20  > A ack=1 sack=601-1201
         30  < A seq=1801 ack=1 sack=1001-3001 len=600
@@ -88,7 +89,7 @@ def test_transfer_across_the_edges(iss: int, peer_iss: int, passive: bool) -> No
         50  < A seq=1201 ack=1 sack=1001-3001 len=600
         50  > A ack=2401
         50  received 2400
-        200 > A seq=1 len=1000
+        212.5 > A seq=1 len=1000
         220 < A seq=2401 ack=3001
         230 close
         230 > FA seq=3001 ack=2401
@@ -125,22 +126,23 @@ def test_timestamps_wrap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("repetition", "ack"),
+    ("repetition", "ack", "twice"),
     [
-        ("seq=1 len=100", 101),
-        ("seq=1 len=50", 101),
-        ("seq=51 len=50", 101),
-        ("seq=51 len=100", 151),
+        ("seq=1 len=100", 101, "1-101"),
+        ("seq=1 len=50", 101, "1-51"),
+        ("seq=51 len=50", 101, "51-101"),
+        ("seq=51 len=100", 151, "51-101"),
     ],
 )
-def test_repeated_data_is_delivered_once(repetition: str, ack: int) -> None:
-    """RFC 9293 §3.10.7.4, first: segments are trimmed to what is new."""
+def test_repeated_data_is_delivered_once(repetition: str, ack: int, twice: str) -> None:
+    """RFC 9293 §3.10.7.4, first: segments are trimmed to what is new; RFC 2883: what was not is
+    told."""
     script = Script().established()
     script.play(f"""
         0   < PA seq=1 ack=1 len=100
         25  > A ack=101
         30  < PA {repetition} ack=1
-        30  > A ack={ack}
+        30  > A ack={ack} sack={twice}
         30  received {ack - 1}
     """)
 

@@ -31,7 +31,7 @@ from .script import LOCAL_ID, PEER_ID, Script
 )
 def test_mss_is_obeyed(passive: bool, datagram: int, options: str, mss: int) -> None:
     """RFC 9293 §3.7.1 (MUST-14 to 16): the peer's, at most ours, 536 where it says none."""
-    script = Script(Config(max_datagram_size=datagram))
+    script = Script(Config(max_datagram_size=datagram, base_datagram_size=datagram))
     script.established(passive=passive, options=f"win=65535 ws=3 sackok=1 {options}")
     script.play(f"""
         0  < A seq=1 ack=1 win=65535
@@ -68,12 +68,12 @@ def test_scale_that_is_announced(buffer: int, scale: int) -> None:
 
 def test_window_in_a_syn_is_not_scaled() -> None:
     """RFC 7323 §2.2: the window field of a segment with SYN is taken as it is."""
-    script = Script(Config(receive_buffer=1 << 20))
+    script = Script(Config(receive_buffer=1 << 20, congestion="newreno"))
     script.play("""
         0   connect
         0   > S win=65535 ws=5
         10  < SA seq=0 ack=1 win=2000 mss=1000 ws=3
-        10  > A seq=1 ack=1 win=32768       # 1 MiB in units of 32
+        10  > A seq=1 ack=1 win=8192        # 256 KiB in units of 32
         10  send 20000
         10  > A seq=1 len=1000 x2
         20  < A seq=1 ack=2001 win=500     # 4000 bytes now

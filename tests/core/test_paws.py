@@ -147,15 +147,18 @@ def test_ts_recent_never_goes_back() -> None:
     """)
 
 
-@pytest.mark.parametrize("line", ["A seq=1 ack=5000 len=10", "A seq=-5000000 ack=1 len=10"])
-def test_repetitions_that_cannot_be_do_not_poison_ts_recent(line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "twice"),
+    [("A seq=1 ack=5000 len=10", "sack=1-11"), ("A seq=-5000000 ack=1 len=10", "")],
+)
+def test_repetitions_that_cannot_be_do_not_poison_ts_recent(line: str, twice: str) -> None:
     """RFC 7323 §4.3 and RFC 5961 §5.2: a forged time would make PAWS drop all that is honest."""
     script = Script().established()
     script.play(f"""
         0   < A seq=1 ack=1 len=10
         25  > A ack=11
         30  < {line} ts+={100 * SECOND}
-        30  > A ack=11
+        30  > A ack=11 {twice}
         40  < A seq=11 ack=1 len=10
         65  > A ack=21
         65  stat paws_drops 0

@@ -42,7 +42,7 @@ def test_old_segments_do_not_move_the_window() -> None:
         20  < A seq=11 ack=11 win=6000 len=10
         35  > A ack=21
         40  < A seq=1 ack=11 win=1 len=20       # a repetition
-        40  > A ack=21
+        40  > A ack=21 sack=1-21
         41  < A seq=21 ack=1 win=2              # an old acknowledgement
     """)
     assert script.conn.sender.snd_wnd == 6000
@@ -270,7 +270,7 @@ def test_paused_peer_never_holds_more_than_its_buffer(buffer: int) -> None:
     for _ in range(200):
         pair.run(0.5)
         most = max(most, right.receiver.held_bytes)
-    assert buffer * 0.9 < most <= buffer
+    assert min(buffer, 1 << 18) * 0.9 < most <= buffer, "the window begins with 256 KiB"
     assert left.state is right.state is State.ESTABLISHED
     pair.b.reading = True
     pair.flush(pair.b)

@@ -452,7 +452,7 @@ async def test_a_piece_that_does_not_belong_to_the_file_ends_the_transfer(
 
 
 async def test_the_demo_in_small(start: Start) -> None:
-    demo = await start("examples/demo.py", "--size", "0.6", "--streams", "4", "--delay", "5")
+    demo = await start("examples/demo.py", "--size", "4", "--streams", "8", "--delay", "5")
     status = await demo.end()
     assert (status, demo.lines[-1]) == (0, "every check holds"), (demo.lines, demo.errors)
     text = "\n".join(demo.lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rudp.recovery.ledger import Ledger
+from rudp.recovery.transmissions import Counters
 
 
 @dataclass(frozen=True)
@@ -13,10 +14,8 @@ class Transmission:
 
     sent_s: float
     again: bool
-    first_sent_s: float
-    delivered: int
-    delivered_s: float
-    app_limited: bool
+    counters: Counters
+    tx_in_flight: int
 
 
 @dataclass
@@ -28,6 +27,10 @@ class Told:
     newly_sacked: bool
     rate: float
     newest: Transmission | None
+    newest_end: int
+    reordered: bool
+    oldest_original_s: float
+    head_again_s: float | None
 
 
 @dataclass
@@ -40,6 +43,8 @@ class LedgerModel:
     last: dict[int, Transmission] = field(default_factory=dict)
     sacked: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
+    first_again_s: dict[int, float] = field(default_factory=dict)
+    fack: int = 0
     delivered: int = 0
     delivered_s: float = 0.0
     first_sent_s: float = 0.0
@@ -48,7 +53,7 @@ class LedgerModel:
     retransmitted_total: int = 0
 
     def __post_init__(self) -> None:
-        self.snd_una = self.snd_nxt = self.start
+        self.snd_una = self.snd_nxt = self.fack = self.start
 
     @property
     def outstanding(self) -> range:
@@ -59,28 +64,35 @@ class LedgerModel:
         """RFC 6675 §4, SetPipe: neither SACKed nor lost and not sent again."""
         return sum(byte not in self.sacked and byte not in self.lost for byte in self.outstanding)
 
+    @property
+    def undecided(self) -> set[int]:
+        """Bytes that RFC 8985 §6.2, step 5 has to judge: neither acknowledged nor lost."""
+        return set(self.outstanding) - self.sacked - self.lost
+
     def _note(self, start: int, end: int, now_s: float, *, again: bool) -> None:
-        sent = Transmission(
-            now_s,
-            again,
+        counters = Counters(
             self.first_sent_s,
             self.delivered,
             self.delivered_s,
+            self.lost_total,
             self.delivered < self.app_limited_until,
         )
+        sent = Transmission(now_s, again, counters, self.in_flight)
         for byte in range(start, end):
             self.last[byte] = sent
 
     def sent(self, end: int, now_s: float) -> None:
         if self.snd_una == self.snd_nxt:
             self.first_sent_s = self.delivered_s = now_s
-        self._note(self.snd_nxt, end, now_s, again=False)
-        self.snd_nxt = end
+        start, self.snd_nxt = self.snd_nxt, end
+        self._note(start, end, now_s, again=False)
 
     def sent_again(self, start: int, end: int, now_s: float) -> None:
         self.lost -= set(range(start, end))
         self.retransmitted_total += end - start
         self._note(start, end, now_s, again=True)
+        for byte in range(start, end):
+            self.first_again_s.setdefault(byte, now_s)
 
     def mark_lost(self, start: int, end: int) -> int:
         new = {byte for byte in self.outstanding if start <= byte < end}
@@ -89,29 +101,61 @@ class LedgerModel:
         self.lost_total += len(new)
         return len(new)
 
-    def acknowledge(self, una: int, blocks: list[tuple[int, int]], now_s: float) -> Told:
+    def unmark_lost(self) -> None:
+        self.lost_total -= len(self.lost)
+        self.lost.clear()
+
+    def acknowledge(
+        self, una: int, blocks: list[tuple[int, int]], now_s: float, min_rtt_s: float = 0.0
+    ) -> Told:
         told = {byte for start, end in blocks for byte in range(start, end)}
         newly_sacked = told - self.sacked
         newly_acked = set(range(self.snd_una, una)) - self.sacked
         new = newly_sacked | newly_acked
         advanced = una - self.snd_una
+        fack = self.fack
+        head_again_s = self.first_again_s.get(self.snd_una) if advanced else None
+        self.fack = max({fack, una} | {byte + 1 for byte in told})
         self.sacked = {byte for byte in self.sacked | told if byte >= una}
         self.lost = {byte for byte in self.lost - new if byte >= una}
         self.snd_una = una
         self.delivered += len(new)
         # Bytes that were delivered before tell nothing new ("P already SACKed").
-        newest = max((self.last[byte] for byte in new), key=lambda sent: sent.sent_s, default=None)
+        originals = [byte for byte in new if not self.last[byte].again]
+        # RFC 8985 §6.2, step 2: sooner than a round trip it is the original's acknowledgement.
+        true = [
+            byte
+            for byte in new
+            if not (self.last[byte].again and now_s - self.last[byte].sent_s < min_rtt_s)
+        ]
+        # RACK_sent_after: by time of sending, then by sequence number.
+        last = max(true, key=lambda byte: (self.last[byte].sent_s, byte), default=None)
+        newest = None if last is None else self.last[last]
         rate = 0.0
-        if newest is not None:
+        if new:
             self.delivered_s = now_s
+        if newest is not None:
             self.first_sent_s = newest.sent_s
-            interval_s = max(newest.sent_s - newest.first_sent_s, now_s - newest.delivered_s)
-            rate = max(0, self.delivered - newest.delivered) / interval_s
-        return Told(advanced, len(new), bool(newly_sacked), rate, newest)
+            at = newest.counters
+            interval_s = max(newest.sent_s - at.first_sent_s, now_s - at.delivered_s)
+            if interval_s > 0 and interval_s >= min_rtt_s:
+                rate = max(0, self.delivered - at.delivered) / interval_s
+        return Told(
+            advanced,
+            len(new),
+            bool(newly_sacked),
+            rate,
+            newest,
+            0 if last is None else last + 1,
+            any(byte < fack for byte in originals),
+            min((self.last[byte].sent_s for byte in originals), default=float("inf")),
+            head_again_s,
+        )
 
     def forget_sacks(self) -> None:
         self.delivered -= len(self.sacked)
         self.sacked.clear()
+        self.fack = self.snd_una
 
 
 def sent(*ends: int, start: int = 0, gap_s: float = 0.0) -> Ledger:

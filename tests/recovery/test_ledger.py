@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rudp.recovery.ledger import Ledger
+from rudp.recovery.transmissions import Entry
 
 from .model import LedgerModel, sent
 
 
 def covered(ranges: object) -> set[int]:
     return {byte for start, end in ranges for byte in range(start, end)}  # type: ignore[attr-defined]
+
+
+def in_order(ledger: Ledger) -> list[Entry]:
+    """The transmissions in the order of sending whose fate is open."""
+    entries = []
+    entry = ledger.order.first()
+    while entry is not None:
+        entries.append(entry)
+        assert len(entries) <= len(ledger._entries), "the ring does not end"
+        entry = ledger.order.after(entry)
+    return entries
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -25,8 +38,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.now_s = 0.0
 
     def later(self) -> float:
-        self.now_s += 0.001
+        if not self.at_once:
+            self.now_s += 0.001
         return self.now_s
+
+    @initialize()
+    def start_clock(self) -> None:
+        self.at_once = False
+
+    @rule(at_once=st.booleans())
+    def clock(self, at_once: bool) -> None:
+        """Whether what follows happens in one wake-up, at one time."""
+        self.at_once = at_once
 
     def range_in_flight(self, data: st.DataObject) -> tuple[int, int]:
         start = data.draw(st.integers(self.model.snd_una, self.model.snd_nxt - 1), label="start")
@@ -58,8 +81,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.sent_again(start, end, now_s)
         self.model.sent_again(start, end, now_s)
 
-    @rule(data=st.data())
-    def acknowledge(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), min_rtt_s=st.sampled_from([0.0, 0.003]))
+    def acknowledge(self, data: st.DataObject, min_rtt_s: float) -> None:
         una = data.draw(st.integers(self.model.snd_una, self.model.snd_nxt), label="una")
         blocks = []
         while una + 1 < self.model.snd_nxt and len(blocks) < 4 and data.draw(st.booleans()):
@@ -67,11 +90,21 @@ class LedgerMachine(RuleBasedStateMachine):
             right = data.draw(st.integers(left + 1, self.model.snd_nxt), label="right")
             blocks.append((left, right))
         now_s = self.later()
-        got = self.ledger.acknowledge(una, blocks, now_s)
-        wanted = self.model.acknowledge(una, blocks, now_s)
+        got = self.ledger.acknowledge(una, blocks, now_s, min_rtt_s)
+        wanted = self.model.acknowledge(una, blocks, now_s, min_rtt_s)
         assert got.advanced == wanted.advanced
         assert got.delivered == wanted.delivered
         assert got.newly_sacked is wanted.newly_sacked
+        assert got.reordered is wanted.reordered
+        assert got.oldest_original_s == wanted.oldest_original_s
+        assert got.newest_end == wanted.newest_end
+        assert got.rate == pytest.approx(wanted.rate)
+        if wanted.newest is None:
+            assert got.newest is None
+        else:
+            assert got.newest is not None
+            assert got.newest.sent_s == wanted.newest.sent_s
+            assert got.newest.retransmitted is wanted.newest.again
 
     @precondition(has_outstanding)
     @rule(data=st.data())
@@ -80,6 +113,22 @@ class LedgerMachine(RuleBasedStateMachine):
         beyond = data.draw(st.sampled_from([0, 100]), label="beyond what is outstanding")
         got = self.ledger.mark_lost(start - beyond, end + beyond)
         assert got == self.model.mark_lost(start - beyond, end + beyond)
+
+    @precondition(lambda self: self.ledger.order.first() is not None)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """RFC 8985 §6.2, step 5: a transmission is lost, or the part of it below RACK.end_seq."""
+        entry = data.draw(st.sampled_from(in_order(self.ledger)), label="entry")
+        end = data.draw(st.integers(entry.start + 1, entry.end + 5), label="end")
+        wanted = self.model.mark_lost(entry.start, min(end, entry.end))
+        assert self.ledger.lose(entry, min(end, entry.end)) == wanted
+
+    @rule()
+    def unmark_lost(self) -> None:
+        """Nothing was lost: what was not sent again is in flight, and to be judged again."""
+        self.ledger.unmark_lost()
+        self.model.unmark_lost()
+        assert not self.ledger.lost
 
     @precondition(has_outstanding)
     @rule()
@@ -91,6 +140,29 @@ class LedgerMachine(RuleBasedStateMachine):
         got = self.ledger.mark_lost(self.model.snd_una, self.model.snd_nxt)
         assert got == self.model.mark_lost(self.model.snd_una, self.model.snd_nxt)
         assert self.ledger.in_flight == 0
+        assert self.ledger.order.first() is None
+
+    @invariant()
+    def time_order(self) -> None:
+        """RFC 8985 §6.2, step 5 judges the oldest transmission first, and each undecided byte."""
+        order = in_order(self.ledger)
+        keys = [entry.sent_s for entry in order]
+        assert keys == sorted(keys)
+        assert len({id(entry) for entry in order}) == len(order)
+        undecided = self.model.undecided
+        open_entries = [
+            entry
+            for entry in self.ledger._entries
+            if not undecided.isdisjoint(range(entry.start, entry.end))
+        ]
+        assert {id(entry) for entry in order} >= {id(entry) for entry in open_entries}
+        assert {id(entry) for entry in order} <= {id(entry) for entry in self.ledger._entries}
+        backwards = []
+        entry = order[-1] if order else None
+        while entry is not None and entry.end > entry.start:
+            backwards.append(entry)
+            entry = entry.prev
+        assert backwards == order[::-1], "the ring leads back as it leads forth"
 
     @invariant()
     def scoreboard(self) -> None:
@@ -100,6 +172,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert covered(ledger.lost) == model.lost
         assert not model.sacked & model.lost
         assert ledger.in_flight == model.in_flight
+        assert ledger.fack == model.fack
         assert ledger.delivered == model.delivered
         assert ledger.delivered == model.snd_una - model.start + len(model.sacked)
         assert ledger.lost_total == model.lost_total

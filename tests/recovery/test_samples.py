@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
 
 from rudp.recovery.ledger import Delivery, Ledger
+from rudp.recovery.transmissions import Entry
 
 from .model import LedgerModel, sent
 
 SEED = 20260106
+
+
+def newest(told: Delivery) -> Entry:
+    """The transmission that gave the sample; there has to be one."""
+    assert told.newest is not None
+    return told.newest
 
 
 @pytest.mark.parametrize("selective", [False, True], ids=["cumulative", "selective"])
@@ -49,11 +57,13 @@ def test_samples_by_the_letter(seed: int, selective: bool) -> None:
             wanted = model.acknowledge(una, blocks, now_s)
             assert told[:3] == (wanted.advanced, wanted.delivered, wanted.newly_sacked)
             if wanted.newest is None:
-                assert told[3:] == (0.0, False, 0.0, False)
+                assert (told.rate, told.newest) == (0.0, None)
                 continue
-            assert told.newest_sent_s == wanted.newest.sent_s
-            assert told.newest_retransmitted is wanted.newest.again
-            assert told.rate_app_limited is wanted.newest.app_limited
+            assert told.newest is not None
+            assert told.newest.sent_s == wanted.newest.sent_s
+            assert told.newest.retransmitted is wanted.newest.again
+            assert told.newest.at == wanted.newest.counters
+            assert told.newest.tx_in_flight == wanted.newest.tx_in_flight
             assert told.rate == pytest.approx(wanted.rate)
     assert ledger.in_flight == model.in_flight
 
@@ -65,10 +75,10 @@ def test_what_was_sacked_before_gives_no_sample() -> None:
     ledger.sent(1000, 0.00)
     ledger.sent(2000, 0.05)
     first = ledger.acknowledge(0, [(1000, 2000)], 0.15)
-    assert first.newest_sent_s == 0.05
+    assert newest(first).sent_s == 0.05
     late = ledger.acknowledge(2000, [], 1.0)
     assert late.delivered == 1000
-    assert late.newest_sent_s == 0.00
+    assert newest(late).sent_s == 0.00
     assert late.rate == pytest.approx(2000 / 1.0)
 
 
@@ -76,7 +86,7 @@ def test_an_ack_that_delivers_nothing_gives_no_sample() -> None:
     ledger = sent(1000, 2000)
     ledger.acknowledge(0, [(1000, 2000)], 0.1)
     told = ledger.acknowledge(0, [(1000, 2000)], 0.2)
-    assert told == Delivery(0, 0, False, 0.0, False, 0.0, False)
+    assert told == Delivery(0, 0, False, 0.0, None, 0, False, math.inf, 0, None)
 
 
 def test_no_time_no_rate() -> None:
@@ -103,8 +113,8 @@ def test_a_retransmission_is_told() -> None:
     ledger.mark_lost(0, 1000)
     ledger.sent_again(0, 1000, 0.5)
     told = ledger.acknowledge(2000, [], 0.6)
-    assert told.newest_sent_s == 0.5
-    assert told.newest_retransmitted
+    assert newest(told).sent_s == 0.5
+    assert newest(told).retransmitted
 
 
 def test_samples_are_app_limited_until_what_was_in_flight_is_delivered() -> None:
@@ -113,10 +123,10 @@ def test_samples_are_app_limited_until_what_was_in_flight_is_delivered() -> None
     ledger.sent(1000, 0.0)
     ledger.mark_app_limited()
     ledger.sent(2000, 0.01)
-    assert not ledger.acknowledge(1000, [], 0.1).rate_app_limited, "sent before the pause"
-    assert ledger.acknowledge(2000, [], 0.11).rate_app_limited, "sent in it"
+    assert not newest(ledger.acknowledge(1000, [], 0.1)).at.app_limited, "sent before the pause"
+    assert newest(ledger.acknowledge(2000, [], 0.11)).at.app_limited, "sent in it"
     ledger.sent(3000, 0.2)
-    assert not ledger.acknowledge(3000, [], 0.3).rate_app_limited, "the mark is behind"
+    assert not newest(ledger.acknowledge(3000, [], 0.3)).at.app_limited, "the mark is behind"
 
 
 RATE = 1_000_000.0

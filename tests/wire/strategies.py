@@ -23,6 +23,7 @@ OPTIONS = st.builds(
     unknown_id=st.none() | U32,
     path_challenge=st.none() | st.binary(min_size=8, max_size=8),
     path_response=st.none() | st.binary(min_size=8, max_size=8),
+    ecn_counts=st.none() | st.tuples(U32, U32, U32),
 )
 
 

@@ -22,6 +22,7 @@ FULL = Options(
     unknown_id=0x0102_0304,
     path_challenge=b"12345678",
     path_response=b"abcdefgh",
+    ecn_counts=(0xFFFF_FFFF, 0, 0x0102_0304),
 )
 
 # Kind, the lengths (kind and length bytes included) that it can have, and the field it sets.
@@ -36,6 +37,7 @@ KNOWN: list[tuple[int, set[int], str]] = [
     (opt.UNKNOWN_ID, {6}, "unknown_id"),
     (opt.PATH_CHALLENGE, {10}, "path_challenge"),
     (opt.PATH_RESPONSE, {10}, "path_response"),
+    (opt.ECN_COUNTS, {14}, "ecn_counts"),
 ]
 KNOWN_KINDS = {kind for kind, _, _ in KNOWN}
 UNKNOWN_KINDS = sorted(set(range(2, 256)) - KNOWN_KINDS)
@@ -66,6 +68,9 @@ def test_bytes_of_each_option() -> None:
     assert encode(Options(unknown_id=0x01020304)) == bytes.fromhex("8306 01020304 0000")
     assert encode(Options(path_challenge=b"12345678")) == b"\x84\x0a12345678\0\0"
     assert encode(Options(path_response=b"12345678")) == b"\x85\x0a12345678\0\0"
+    assert encode(Options(ecn_counts=(1, 0x100, 0xFFFF_FFFF))) == bytes.fromhex(
+        "870e 00000001 00000100 ffffffff 0000"
+    )
 
 
 def test_no_options_are_no_bytes() -> None:
@@ -82,6 +87,8 @@ def test_zero_is_a_value_and_not_an_absence(name: str) -> None:
         options = NONE._replace(sack_permitted=True)
     elif name == "sack":
         options = NONE._replace(sack=((0, 0),))
+    elif name == "ecn_counts":
+        options = NONE._replace(ecn_counts=(0, 0, 0))
     else:
         options = NONE._replace(**{name: bytes(8)})
     assert encode(options) != b""
@@ -119,6 +126,27 @@ def test_most_sack_blocks_that_an_option_can_carry() -> None:
     assert parse(encode(Options(sack=blocks))) == Options(sack=blocks)
     with pytest.raises(ValueError, match="range"):
         encode(Options(sack=(*blocks, (90, 91))))
+
+
+@pytest.mark.parametrize(
+    ("name", "lengths"),
+    [("cookie", range(1, 65)), ("path_challenge", [8]), ("path_response", [8])],
+)
+def test_opaque_values_of_impossible_length_are_refused(name: str, lengths: list[int]) -> None:
+    """What `parse` would condemn the whole segment for (MUST-7) is not sent in the first place."""
+    for length in [*range(70), 255, 256]:
+        options = NONE._replace(**{name: bytes(length)})
+        if length in lengths:
+            assert parse(encode(options)) == options
+        else:
+            with pytest.raises(ValueError, match=name):
+                encode(options)
+
+
+def test_padding_stays_skipped() -> None:
+    """Kind 134 fills a segment up and means nothing, whatever is in it and however often."""
+    padding = option(opt.PADDING, 200, filler=opt.MSS)
+    assert parse(padding * 2 + encode(Options(mss=1000))) == Options(mss=1000)
 
 
 # -- what is received ----------------------------------------------------------------------------
@@ -217,7 +245,7 @@ def test_every_truncation_of_all_options_together() -> None:
     parts = [NONE._replace(**{name: getattr(FULL, name)}) for name in FULL._fields]
     # The order of travelling: SACK last, because its length varies.
     parts.append(parts.pop(FULL._fields.index("sack")))
-    lengths = [4, 3, 2, 3, 6, 8, 6, 10, 10, 18]
+    lengths = [4, 3, 2, 3, 6, 8, 6, 10, 10, 14, 18]
     ends = {sum(lengths[:count]) for count in range(len(lengths) + 1)}
     block = encode(FULL)
     assert sum(lengths) <= len(block) < sum(lengths) + 4
@@ -239,7 +267,9 @@ def test_random_bytes_never_raise(block: bytes) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([0, 1, 2, 3, 4, 5, 6, 8, 10, 128, 129, 130, 134, 255]), max_size=64)
+    st.lists(
+        st.sampled_from([0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 128, 129, 130, 134, 135, 255]), max_size=64
+    )
 )
 @settings(deadline=None, max_examples=300)
 def test_random_kinds_and_lengths_never_raise(numbers: list[int]) -> None:

@@ -235,11 +235,11 @@ def test_options_up_to_the_greatest_header() -> None:
     """1,020 bytes of header are sent and read; a word more does not fit the length field."""
     blocks = tuple((number, number + 1) for number in range(31))
     biggest = Options(
-        sack=blocks, cookie=b"c" * 253, path_challenge=bytes(8), path_response=bytes(8)
+        sack=blocks, cookie=b"c" * 64, path_challenge=bytes(8), path_response=bytes(8)
     )
     datagram = encode(PLAIN._replace(options=biggest))
     assert datagram[12] * 4 == len(datagram) - 5
-    assert datagram[12] * 4 == 24 + 250 + 255 + 20 + 3
+    assert datagram[12] * 4 == 24 + 250 + 66 + 20
 
     block = b"\x86\xff" + bytes(253) + b"\x86\xff" + bytes(253)  # skipped, 510 bytes
     block += b"\x86\xff" + bytes(253) + b"\x86\xe7" + bytes(229)  # 996 bytes in all

@@ -63,16 +63,41 @@ def cut(run: Segment, step: int) -> list[Segment]:
     ]
 
 
+def joined(segments: list[Segment]) -> list[Segment | Malformed]:
+    """The one run of `segments`; none of none."""
+    if not segments:
+        return []
+    payload = b"".join(segment.payload for segment in segments)
+    return [segments[0]._replace(payload=payload, segments=len(segments))]
+
+
+def around(segments: list[Segment], index: int) -> list[Segment | Malformed]:
+    """What is told where segment `index` fits none: before it, itself, behind it."""
+    return [*joined(segments[:index]), segments[index], *joined(segments[index + 1 :])]
+
+
+def belongs(data: bytes, stride: int, at: int) -> bool:
+    """Whether datagram number `at` goes on where the one before it ended, alike but for SEQ."""
+    before, after = by_hand(data[(at - 1) * stride : (at + 1) * stride], stride)
+    if isinstance(before, Malformed) or isinstance(after, Malformed):
+        return False
+    plain = data[(at - 1) * stride + 12] == data[at * stride + 12] == HEADER.size // 4
+    follows = before._replace(seq=(before.seq + stride - HEADER.size) % TURN, payload=after.payload)
+    return plain and before.flags in (ACK, ACK | PSH) and after == follows
+
+
 def assert_same_meaning(data: bytes, stride: int) -> list[Segment | Malformed]:
-    """decode_train() tells the same as decoding each datagram for itself.
+    """decode_train() tells the same as decoding each datagram for itself, in maximal runs.
 
     PSH is a hint about the run's end and FIN belongs to its last segment: of all else, nothing
-    may differ between segments that were merged.
+    may differ between segments that were merged. What could have been merged has been.
     """
     runs = decode_train(data, stride)
     single = by_hand(data, stride)
     at = 0
     for run in runs:
+        if at and stride > HEADER.size:
+            assert not belongs(data, stride, at), "a run goes as far as it can"
         if isinstance(run, Malformed):
             assert single[at] is run
             at += 1
@@ -85,7 +110,9 @@ def assert_same_meaning(data: bytes, stride: int) -> list[Segment | Malformed]:
         first, last = members[0], members[-1]
         assert isinstance(first, Segment)
         assert isinstance(last, Segment)
-        # Only the last may end the stream, and only it may differ in PSH from the others.
+        # Only the last may end the stream, and only it may differ in PSH from the others: in a
+        # buffer that is one run. Elsewhere they end the run before.
+        assert first.flags == last.flags or len(runs) == 1
         inner = {member.flags for member in members[:-1] if isinstance(member, Segment)}
         assert inner == {first.flags}
         assert not first.flags & FIN
@@ -228,13 +255,22 @@ def test_every_single_header_byte_in_every_place() -> None:
     train = encode_train(header(TURN - 12), payloads_of(data, 9), 9, ACK | PSH)
     buffer, stride = buffer_of(train), train.segment_size
     merged = 0
+    # How many segments each run has: the one that was changed stands alone, and so does the last,
+    # which pushes.
+    shapes = ([1, 3, 1], [1, 1, 2, 1], [2, 1, 1, 1], [3, 1, 1], [4, 1])
     for index in range(5):
         for offset in range(HEADER.size):
             for bit in range(8):
                 changed = bytearray(buffer)
                 changed[index * stride + offset] ^= 1 << bit
                 runs = assert_same_meaning(bytes(changed), stride)
-                merged += len(runs) == 1
+                shape = [1 if isinstance(run, Malformed) else run.segments for run in runs]
+                if shape == [5]:
+                    merged += 1
+                elif index == 3 and HEADER.unpack_from(changed, 3 * stride)[4] == ACK | PSH:
+                    assert shape == [3, 2], "alike again: the last two push"
+                else:
+                    assert shape == shapes[index]
     # Still one run: PSH of the last taken away, FIN given to it. All else tells them apart.
     assert merged == 2
 
@@ -275,7 +311,7 @@ def test_a_field_that_differs_splits_the_train(field: str, index: int) -> None:
     segments = [header(1000 + 10 * at)._replace(payload=bytes(10)) for at in range(4)]
     segments[index] = segments[index]._replace(**{field: 7})
     runs = assert_same_meaning(b"".join(map(encode, segments)), 34)
-    assert runs == segments
+    assert runs == around(segments, index)
 
 
 def test_mixed_connections_from_one_address() -> None:
@@ -288,11 +324,23 @@ def test_mixed_connections_from_one_address() -> None:
     assert assert_same_meaning(b"".join(map(encode, segments)), 34) == segments
 
 
-def test_a_gap_or_an_overlap_splits_the_train() -> None:
-    """A run is contiguous; a hole inside it would shift every byte behind it."""
-    for seqs in ([0, 10, 30], [0, 10, 10], [0, 10, 19], [20, 10, 0], [0, 10, 21], [0, 0, 0]):
-        segments = [header(seq)._replace(payload=bytes(10)) for seq in seqs]
-        assert assert_same_meaning(b"".join(map(encode, segments)), 34) == segments
+@pytest.mark.parametrize(
+    ("seqs", "first"),
+    [
+        ([0, 10, 30], 2),
+        ([0, 10, 10], 2),
+        ([0, 10, 19], 2),
+        ([0, 10, 21], 2),
+        ([0, 20, 30], 1),
+        ([20, 10, 0], 0),
+        ([0, 0, 0], 0),
+    ],
+)
+def test_a_gap_or_an_overlap_splits_the_train(seqs: list[int], first: int) -> None:
+    """A run is contiguous: a hole ends it, and the next begins behind it."""
+    segments = [header(seq)._replace(payload=bytes((at,)) * 10) for at, seq in enumerate(seqs)]
+    expected = [*joined(segments[:first]), *joined(segments[first:])] if first else segments
+    assert assert_same_meaning(b"".join(map(encode, segments)), 34) == expected
 
 
 def test_sequence_numbers_are_counted_modulo_2_32_only() -> None:
@@ -306,21 +354,23 @@ def test_sequence_numbers_are_counted_modulo_2_32_only() -> None:
 @pytest.mark.parametrize("flags", [SYN, SYN | ACK, RST, RST | ACK, ACK | ECE, ACK | FIN])
 @pytest.mark.parametrize("index", range(4))
 def test_control_bits_split_the_train(flags: int, index: int) -> None:
-    """SYN, RST, ECE anywhere, FIN anywhere but on the last: each segment is told for itself."""
+    """SYN, RST, ECE anywhere, FIN anywhere but on the last: that segment is told for itself."""
     segments = [header(1000 + 10 * at)._replace(payload=bytes(10)) for at in range(4)]
     segments[index] = segments[index]._replace(flags=flags)
     runs = assert_same_meaning(b"".join(map(encode, segments)), 34)
     if index == 3 and flags == ACK | FIN:
-        assert len(runs) == 1
+        payload = bytes(40)
+        assert runs == [segments[0]._replace(flags=ACK | FIN, payload=payload, segments=4)]
     else:
-        assert runs == segments
+        assert runs == around(segments, index)
 
 
 def test_psh_inside_the_train_splits_it() -> None:
     for index in range(3):
         segments = [header(1000 + 10 * at)._replace(payload=bytes(10)) for at in range(4)]
         segments[index] = segments[index]._replace(flags=ACK | PSH)
-        assert assert_same_meaning(b"".join(map(encode, segments)), 34) == segments
+        runs = assert_same_meaning(b"".join(map(encode, segments)), 34)
+        assert runs == around(segments, index)
     # On all of them, or on all but the last, the run pushes.
     for last in (ACK, ACK | PSH):
         flags = [ACK | PSH] * 3 + [last]
@@ -335,18 +385,14 @@ def test_psh_inside_the_train_splits_it() -> None:
 
 @pytest.mark.parametrize("index", range(4))
 def test_options_split_the_train(index: int) -> None:
-    """A segment with options has another header length; its neighbours are told one by one."""
-    segments = [header(1000 + 10 * at)._replace(payload=bytes(10)) for at in range(4)]
+    """A segment with options has another header length; the runs around it stay runs."""
+    segments = [header(1000 + 22 * at)._replace(payload=bytes((at,)) * 22) for at in range(4)]
     sack = Options(sack=((5, 6),))
-    segments[index] = segments[index]._replace(options=sack)
+    segments[index] = segments[index]._replace(options=sack, payload=bytes(10))
     size = 24 + 12 + 10
-    padded = [
-        segment if segment.options.sack else segment._replace(payload=bytes(22))
-        for segment in segments
-    ]
-    buffer = b"".join(map(encode, padded))
+    buffer = b"".join(map(encode, segments))
     assert len(buffer) == 4 * size
-    assert assert_same_meaning(buffer, size) == padded
+    assert assert_same_meaning(buffer, size) == around(segments, index)
 
 
 @pytest.mark.parametrize("tail", range(35))
@@ -361,7 +407,7 @@ def test_the_last_segment_may_be_shorter_or_cut(tail: int) -> None:
     if tail == 0:
         assert runs == [segments[0]._replace(payload=payload[:30], segments=3)]
     elif tail < 24:
-        assert runs == [*segments[:3], Malformed.TOO_SHORT]
+        assert runs == [*joined(segments[:3]), Malformed.TOO_SHORT]
     else:
         whole = payload[: 30 + tail - 24]
         assert runs == [segments[0]._replace(payload=whole, segments=4)]
@@ -373,8 +419,12 @@ def test_segments_in_any_order(order: list[int]) -> None:
     """Reordered and repeated segments of one train: told in the order of their arrival."""
     segments = [header(1000 + 10 * at)._replace(payload=bytes((at,)) * 10) for at in order]
     runs = assert_same_meaning(b"".join(map(encode, segments)), 34)
-    in_order = all(after == before + 1 for before, after in pairwise(order))
-    assert len(runs) == (1 if in_order else len(segments))
+    starts = [0, *(at for at, pair in enumerate(pairwise(order), 1) if pair[1] != pair[0] + 1)]
+    ends = [*starts[1:], len(order)]
+    expected = [
+        run for pair in zip(starts, ends, strict=True) for run in joined(segments[slice(*pair)])
+    ]
+    assert runs == expected
 
 
 def test_as_many_strides_as_a_peer_likes() -> None:

@@ -1,0 +1,286 @@
+"""rudp.congestion.resilient: what loss means there (docs/congestion.md, "resilient")."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rudp.config import Config
+from rudp.congestion import AckEvent, LossEvent, Resilient
+from rudp.congestion.average import AverageRate
+from rudp.congestion.bbr import Phase
+from rudp.congestion.delay import TypicalRtt, queue_threshold_s
+from rudp.congestion.path_loss import PathLoss
+from rudp.sim.link import LinkConfig
+from rudp.sim.pair import CorePair
+
+from .bbr.path import MSS, Path
+
+RATE = 50e6 / 8
+RTT_S = 0.04
+BDP = RATE * RTT_S
+
+
+# -- the round-trip time -------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=60))
+def test_the_typical_round_trip_is_the_median_of_the_last_sixteen(samples: list[float]) -> None:
+    typical = TypicalRtt()
+    for number, rtt_s in enumerate(samples, 1):
+        assert typical.sample(rtt_s) is (number == 16)
+        if number < 16:
+            assert typical.median_s is None
+            assert typical.queue_s(1e-9) == 0.0, "before enough samples there is no queue"
+        else:
+            assert typical.median_s == statistics.median_high(samples[number - 16 : number])
+    assert typical.deviation_s >= 0
+
+
+def test_early_and_late_packets_are_neither_queue_nor_none() -> None:
+    """A third of the packets overtakes, a third is held up: the rest tells the truth."""
+    typical = TypicalRtt()
+    for number in range(300):
+        typical.sample((0.025, 0.040, 0.055)[number % 3])
+    assert typical.median_s == 0.040
+    assert typical.queue_s(0.030) == pytest.approx(0.010)
+    assert 0.005 < typical.deviation_s < 0.015
+
+
+@pytest.mark.parametrize(
+    ("min_rtt_s", "threshold_s"), [(0.001, 0.003), (0.04, 0.005), (0.08, 0.01), (0.6, 0.016)]
+)
+def test_what_counts_as_a_queue(min_rtt_s: float, threshold_s: float) -> None:
+    """RFC 9406 §4.2: an eighth of the round trip, within bounds."""
+    assert queue_threshold_s(min_rtt_s) == pytest.approx(threshold_s)
+
+
+# -- the average rate ----------------------------------------------------------------------------
+
+
+def test_the_average_takes_no_burst_for_bandwidth() -> None:
+    """Acknowledgements in bursts of 20 ms: a single interval shows twice the rate."""
+    average = AverageRate()
+    rates = []
+    delivered = 0
+    for burst in range(50):
+        for part in range(4):
+            delivered += 5_000
+            rate = average.update(1.0 + 0.02 * burst + 0.001 * part, delivered, 0.1)
+            if rate is not None:
+                rates.append(rate)
+    assert max(rates) < 1.25 * 20_000 / 0.02
+    average.restart()
+    assert average.update(3.0, delivered, 0.1) is None
+
+
+# -- the path's own loss -------------------------------------------------------------------------
+
+
+def spell(loss: PathLoss, now_s: float, sent: int, lost: int) -> None:
+    """A spell of half a second in which `lost` of `sent` bytes vanish."""
+    loss.begin(now_s)
+    loss.on_sent(sent)
+    loss.on_lost(now_s + 0.2, lost)
+    loss.end(now_s + 0.5)
+    loss.settle(now_s + 0.5, 0.1)
+
+
+def test_a_sample_is_taken_when_everything_was_judged() -> None:
+    loss = PathLoss()
+    spell(loss, 10.0, 400_000, 30_000)
+    assert not loss.is_known, "two round trips after its end more losses may be found"
+    loss.on_lost(10.4, 10_000)
+    loss.on_lost(10.6, 99_000)  # sent after the spell
+    loss.on_lost(9.9, 99_000)  # sent before it
+    loss.settle(10.71, 0.1)
+    assert loss.is_known
+    assert loss.share == pytest.approx(0.1)
+    loss.settle(11.0, 0.1)
+    assert loss.share == pytest.approx(0.1), "one sample a spell"
+
+
+def test_later_samples_move_the_share() -> None:
+    loss = PathLoss()
+    for number in range(12):
+        spell(loss, 10.0 * number, 400_000, 0 if number < 4 else 40_000)
+        loss.settle(10.0 * number + 9, 0.1)
+    assert loss.share == pytest.approx(0.1, rel=0.05)
+
+
+def test_few_bytes_tell_nothing() -> None:
+    loss = PathLoss()
+    spell(loss, 1.0, 40_000, 20_000)
+    loss.settle(9.0, 0.1)
+    assert not loss.is_known
+    assert loss.share == 0.0
+
+
+# -- rules ---------------------------------------------------------------------------------------
+
+
+def warmed(rtt_s: float = RTT_S) -> Resilient:
+    """A controller whose typical round trip is known."""
+    controller = Resilient(MSS)
+    delivered = 0
+    for number in range(40):
+        delivered += MSS
+        controller.on_ack(ack(1.0 + number * 0.001, delivered, rtt_s))
+    return controller
+
+
+def ack(now_s: float, delivered: int, rtt_s: float, *, lost: int = 0, flight: int = 0) -> AckEvent:
+    return AckEvent(
+        now_s,
+        MSS,
+        delivered,
+        prior_in_flight=int(BDP),
+        in_flight=int(BDP),
+        rtt_s=rtt_s,
+        min_rtt_s=RTT_S,
+        rate=RATE,
+        rate_app_limited=False,
+        in_recovery=False,
+        srtt_s=rtt_s,
+        lost=lost,
+        prior_delivered=max(0, delivered - int(BDP)),
+        tx_in_flight=flight,
+        lost_since_sent=lost,
+    )
+
+
+def test_loss_without_a_queue_is_no_congestion_before_the_path_is_known() -> None:
+    controller = warmed()
+    assert not controller.has_queue()
+    assert not controller.is_inflight_too_high(30_000, 100_000)
+
+
+def test_loss_with_a_queue_is_congestion() -> None:
+    """The draft's threshold of 2 % holds where packets wait."""
+    controller = warmed()
+    for number in range(20):
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.02))
+    assert controller.has_queue()
+    assert controller.is_inflight_too_high(2_100, 100_000)
+    assert not controller.is_inflight_too_high(1_900, 100_000)
+
+
+def test_loss_beyond_the_paths_own_is_congestion_even_without_a_queue() -> None:
+    """A queue too short to be seen: twice the path's loss and 5 % more."""
+    controller = warmed()
+    spell(controller._loss, 3.0, 400_000, 40_000)
+    controller._loss.settle(9.0, 0.1)
+    controller.phase = Phase.CRUISE
+    assert controller.path_loss == pytest.approx(0.1)
+    assert not controller.is_inflight_too_high(24_000, 100_000)
+    assert controller.is_inflight_too_high(26_000, 100_000)
+
+
+def test_pacing_makes_up_for_the_paths_loss_but_not_while_measuring() -> None:
+    controller = warmed()
+    spell(controller._loss, 3.0, 400_000, 40_000)
+    controller._loss.settle(9.0, 0.1)
+    controller.model.full_bw_reached = True
+    rates = {}
+    for phase in (Phase.CRUISE, Phase.DOWN, Phase.DRAIN, Phase.REFILL):
+        controller.phase = phase
+        controller.set_pacing_rate(1.0)
+        rates[phase] = controller.pacing_rate or math.nan
+    assert rates[Phase.CRUISE] == pytest.approx(rates[Phase.DOWN] / 0.9)
+    assert rates[Phase.REFILL] == pytest.approx(rates[Phase.CRUISE])
+    assert rates[Phase.DRAIN] == rates[Phase.DOWN]
+
+
+def test_more_than_a_path_can_lose_is_not_made_up_for() -> None:
+    controller = warmed()
+    spell(controller._loss, 3.0, 400_000, 380_000)
+    controller._loss.settle(9.0, 0.1)
+    assert controller.path_loss == controller.most_loss
+
+
+def test_cruise_yields_to_a_queue_within_bounds() -> None:
+    controller = warmed()
+    assert controller.yielding_gain() == 1.0
+    for number in range(20):
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.004))
+    assert 0.85 < controller.yielding_gain() < 1.0
+    for number in range(200):
+        controller.on_ack(ack(3.0 + number * 0.001, 200_000 + number * MSS, 5 * RTT_S))
+    assert controller.yielding_gain() == controller.least_gain
+
+
+def test_the_first_window() -> None:
+    """32 ordinary segments; jumbo segments no more bytes than those, but two at least."""
+    assert Resilient.initial_window(1176) == 32 * 1176
+    assert Resilient.initial_window(8928) == 32 * 1460
+    assert Resilient.initial_window(65_483) == 2 * 65_483
+
+
+def test_a_late_loss_event_is_harmless() -> None:
+    """on_lost for something sent before the controller existed."""
+    controller = Resilient(MSS)
+    controller.on_lost(LossEvent(5.0, MSS, 10 * MSS, MSS, False))
+    assert controller.path_loss == 0.0
+
+
+# -- on a path -----------------------------------------------------------------------------------
+
+
+def share_of(path: Path, seconds: float) -> float:
+    """Delivered bytes as a share of the link, over `seconds` from now."""
+    before = path.delivered
+    path.run(seconds)
+    return (path.delivered - before) / (seconds * path.rate)
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.01, 0.05, 0.1, 0.2])
+def test_random_loss_leaves_the_link_full(loss: float) -> None:
+    """The loss comes before the bottleneck or behind it: at most what it takes is missing."""
+    path = Path(Resilient(MSS), rate=RATE, rtt_s=RTT_S, queue=BDP, loss=loss)
+    path.run(3.0)
+    assert share_of(path, 5.0) > 0.9 * (1 - loss)
+    assert path.timeouts == 0
+
+
+def test_startup_ends_when_a_queue_builds() -> None:
+    """With a queue of many round trips: long before it overflows."""
+    path = Path(Resilient(MSS), rate=RATE, rtt_s=RTT_S, queue=20 * BDP)
+    path.run(1.0)
+    assert path.drops == 0
+    assert path.cc.phase is not Phase.STARTUP
+    assert path.cc.model.max_bw == pytest.approx(RATE, rel=0.1)
+
+
+def test_the_queue_stays_short() -> None:
+    """Mean delay over the path's own below an eighth of the round trip."""
+    path = Path(Resilient(MSS), rate=RATE, rtt_s=RTT_S, queue=2 * BDP)
+    path.run(2.0)
+    path.steps.clear()
+    path.run(6.0)
+    mean_s = statistics.fmean(step.rtt_s for step in path.steps)
+    assert mean_s - RTT_S < RTT_S / 8
+
+
+def pair_of(seed: int, **what: float) -> CorePair:
+    link = LinkConfig(rate_bytes_per_s=2.5e6, delay_s=0.02, queue_bytes=100_000, mtu=1472, **what)
+    return CorePair(seed, link, config=Config(congestion="resilient"))
+
+
+@pytest.mark.parametrize("seed", [20261122, 20261123])
+def test_a_transfer_through_ten_percent_of_loss(seed: int) -> None:
+    """A real connection: 6 MB in at most half as much time again as the link needs."""
+    pair = pair_of(seed, loss=0.1)
+    left, right = pair.connect()
+    data = random.Random(seed).randbytes(6_000_000)
+    left.send(data)
+    pair.flush(pair.a, left)
+    got = pair.b.received.setdefault(right, bytearray())
+    began_s = pair.now_s
+    assert pair.run_until(lambda: len(got) >= len(data), 30.0), f"seed {seed}"
+    assert bytes(got) == data
+    assert pair.now_s - began_s < 1.5 * len(data) / 2.5e6, f"seed {seed}"

@@ -32,6 +32,8 @@ _STALL_ROUNDS = 32
 """What lies in the socket is waited for so long, and so many rounds of the loop, at least."""
 _QUIET_ROUNDS = 4
 """A callback may run before the loop looks at the socket, or after: two rounds prove nothing."""
+_STALLS_A_DRAIN = 8
+"""So often does a loop that stops again, before the socket is empty, get its time anew."""
 _TRAINS_A_TURN = 8
 """What one connection may send before the others have their turn."""
 
@@ -45,6 +47,31 @@ class Owner(Protocol):
 
     def dispatch(self) -> None:
         """Take what is new from the connection."""
+
+
+class _Drain:
+    """How far the loop is with reading what came in while it stood still."""
+
+    __slots__ = ("_at_s", "_quiet", "_received", "_rounds", "_stalls", "_until_s")
+
+    def __init__(self, received: int, now_s: float) -> None:
+        self._received = received
+        self._quiet = self._rounds = self._stalls = 0
+        self._at_s = now_s
+        self._until_s = now_s + _STALL_DRAIN_S
+
+    def is_over(self, received: int, now_s: float) -> bool:
+        """Whether to wait no longer; called once a round with the datagrams counted so far."""
+        if now_s - self._at_s > _STALL_DRAIN_S and self._stalls < _STALLS_A_DRAIN:
+            self._stalls += 1
+            self._rounds = 0
+            self._until_s = now_s + _STALL_DRAIN_S
+        self._at_s = now_s
+        self._quiet = self._quiet + 1 if received == self._received else 0
+        self._received = received
+        self._rounds += 1
+        late = self._rounds > _STALL_ROUNDS and now_s >= self._until_s
+        return late or self._quiet >= _QUIET_ROUNDS
 
 
 class Pump(StoppableProtocol):
@@ -74,6 +101,8 @@ class Pump(StoppableProtocol):
         """Connections that have more to send than their turn, or the socket, allowed."""
         self._stopped = False
         self._send_error: Exception | None = None
+        self._came_back = False
+        """Whether that error was one that the network sent back, and the error queue told whose."""
 
     # -- asyncio.DatagramProtocol --------------------------------------------------------------
 
@@ -120,12 +149,14 @@ class Pump(StoppableProtocol):
         Of a connected socket it concerns the one peer; a simulated network says whom.
         """
         self._send_error = exc
-        if self._icmp is not None:
-            for address in self._icmp.drain():
-                self._on_unreachable(address)
-        peer = self._only_peer or getattr(exc, "peer", None)
-        if peer is not None:
-            self._on_unreachable(peer)
+        unreachable = self._icmp.drain() if self._icmp is not None else []
+        self._came_back = bool(unreachable)
+        for address in unreachable:
+            self._on_unreachable(address)
+        if isinstance(exc, OSError) and exc.errno in UNREACHABLE:
+            peer = self._only_peer or getattr(exc, "peer", None)
+            if peer is not None:
+                self._on_unreachable(peer)
 
     def pause_writing(self) -> None:
         """The socket's buffer is full: what is to be sent waits in the connections."""
@@ -220,22 +251,34 @@ class Pump(StoppableProtocol):
 
     def _not_sent(self, error: OSError, peer: Any) -> None:
         """The socket refused a train; what that leaves in its error queue is taken out."""
-        if self._icmp is not None:
-            for address in self._icmp.drain():
-                self._loop.call_soon(self._on_unreachable, address)
-        if error.errno in UNREACHABLE:
-            self._loop.call_soon(self._on_unreachable, peer or self._only_peer)
+        unreachable = self._icmp.drain() if self._icmp is not None else []
+        for address in unreachable:
+            self._loop.call_soon(self._on_unreachable, address)
+        self._blame(error, peer, came_back=bool(unreachable))
+
+    def _blame(self, error: OSError, peer: Any, *, came_back: bool) -> None:
+        """There is no way to `peer`, if the error is about that.
+
+        A socket without a peer tells what came back with its next call, whomever that is for, and
+        any number of times in a row: the error queue says whose it was. That a port is closed is
+        always something that came back.
+        """
+        if error.errno not in UNREACHABLE:
+            return
+        if self._only_peer is not None:
+            self._loop.call_soon(self._on_unreachable, self._only_peer)
+        elif not came_back and error.errno != errno.ECONNREFUSED:
+            self._loop.call_soon(self._on_unreachable, peer)
 
     def _send_again(
         self, transport: asyncio.DatagramTransport, datagram: bytes, peer: Any
     ) -> OSError | None:
         """The socket reported an error instead of sending. It may be about another peer's
-        datagram, which came back; if it repeats itself, there is no way to this one."""
+        datagram, which came back; if it repeats itself, there may be no way to this one."""
         error = self._try_send(transport, datagram, peer)
         if not isinstance(error, OSError):
             return None
-        if error.errno in UNREACHABLE:
-            self._loop.call_soon(self._on_unreachable, peer)
+        self._blame(error, peer, came_back=self._came_back)
         return error
 
     def _try_send(
@@ -292,21 +335,17 @@ class Pump(StoppableProtocol):
             self._timer_s = -math.inf
             for conn in self._core.due(self._now_s(), acks_only=True):
                 self.flush(conn)
-            received = self._core.stats.datagrams_received
-            self._after_stall(received, 0, 0, self._now_s() + _STALL_DRAIN_S)
+            self._after_stall(_Drain(self._core.stats.datagrams_received, self._now_s()))
         else:
             self._handle_due()
 
-    def _after_stall(self, seen: int, rounds: int, quiet: int, until_s: float) -> None:
+    def _after_stall(self, drain: _Drain) -> None:
         """Go round the loop, which reads the socket, until no datagram comes any more; a loop
         that is busy for good is not waited for."""
-        received = self._core.stats.datagrams_received
-        quiet = quiet + 1 if received == seen else 0
-        over = rounds >= _STALL_ROUNDS and self._now_s() >= until_s
-        if quiet < _QUIET_ROUNDS and not over and not self._stopped:
-            self._loop.call_soon(self._after_stall, received, rounds + 1, quiet, until_s)
-        else:
+        if self._stopped or drain.is_over(self._core.stats.datagrams_received, self._now_s()):
             self._handle_due()
+        else:
+            self._loop.call_soon(self._after_stall, drain)
 
     def _handle_due(self) -> None:
         self._timer_s = math.inf

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
+import rudp
 from rudp.sim import LinkConfig, Network
 
 from .support import DELAY_S
@@ -25,6 +26,12 @@ def network(rudp_network: Network) -> Network:
     rudp_network.add_host("10.0.0.1", "fd00::1", name="left")
     rudp_network.add_host("10.0.0.2", "fd00::2", name="right")
     return rudp_network
+
+
+@pytest.fixture(params=["batched", "stock"])
+def config(request: pytest.FixtureRequest) -> rudp.Config:
+    """Settings for real sockets: datagrams move in batches, then the way the loop has."""
+    return rudp.Config(io=request.param)
 
 
 @pytest.fixture(params=_LOOPS)

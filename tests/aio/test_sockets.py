@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import rudp
+from rudp.aio import capabilities
+from rudp.aio.batched import BatchedTransport
 from rudp.aio.transport import StreamSocketView
 
 from .support import RunReal, echo, end, round_trip
@@ -24,9 +26,24 @@ def _udp(connected_to: Any = None, family: int = socket.AF_INET) -> socket.socke
     return sock
 
 
+@pytest.mark.skipif(not capabilities.available(), reason="no batched sockets here")
+@pytest.mark.parametrize("io", ["auto", "batched", "stock"])
+def test_the_settings_choose_how_datagrams_move(
+    run_real: RunReal, io: Literal["auto", "batched", "stock"]
+) -> None:
+    async def main() -> None:
+        async with rudp.Endpoint.bind("127.0.0.1", config=rudp.Config(io=io)) as endpoint:
+            assert (endpoint.get_extra_info("rudp_io") is None) == (io == "stock")
+            assert isinstance(endpoint._transport, BatchedTransport) == (io != "stock")
+
+    run_real(main())
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_a_connected_socket_is_taken_over(run_real: RunReal, family: int) -> None:
-    config = rudp.Config(time_wait=0.0)
+def test_a_connected_socket_is_taken_over(
+    run_real: RunReal, config: rudp.Config, family: int
+) -> None:
+    config = config.replace(time_wait=0.0)
 
     async def main() -> None:
         listening = _udp(family=family)
@@ -45,10 +62,12 @@ def test_a_connected_socket_is_taken_over(run_real: RunReal, family: int) -> Non
     run_real(main())
 
 
-def test_a_server_on_a_socket_that_was_handed_in_closes_it(run_real: RunReal) -> None:
+def test_a_server_on_a_socket_that_was_handed_in_closes_it(
+    run_real: RunReal, config: rudp.Config
+) -> None:
     async def main() -> None:
         sock = _udp()
-        server = await rudp.start_server(echo, sock=sock)
+        server = await rudp.start_server(echo, sock=sock, config=config)
         assert server.sockets[0].fileno() == sock.fileno()
         server.close()
         await server.wait_closed()
@@ -57,10 +76,13 @@ def test_a_server_on_a_socket_that_was_handed_in_closes_it(run_real: RunReal) ->
     run_real(main())
 
 
-def test_an_endpoint_on_a_socket_that_was_handed_in(run_real: RunReal) -> None:
+def test_an_endpoint_on_a_socket_that_was_handed_in(run_real: RunReal, config: rudp.Config) -> None:
     async def main() -> None:
         one, other = _udp(), _udp()
-        async with rudp.Endpoint.bind(sock=one) as a, rudp.Endpoint.bind(sock=other) as b:
+        async with (
+            rudp.Endpoint.bind(sock=one, config=config) as a,
+            rudp.Endpoint.bind(sock=other, config=config) as b,
+        ):
             await b.start_server(echo)
             reader, writer = await a.open_connection(*other.getsockname())
             assert writer.get_extra_info("sockname") == one.getsockname()
@@ -89,13 +111,15 @@ def test_sockets_that_cannot_be_used(run_real: RunReal) -> None:
     run_real(main())
 
 
-def test_a_dial_over_a_handed_in_socket_that_fails_closes_it(run_real: RunReal) -> None:
+def test_a_dial_over_a_handed_in_socket_that_fails_closes_it(
+    run_real: RunReal, config: rudp.Config
+) -> None:
     async def main() -> None:
         with _udp() as nobody:
             address = nobody.getsockname()
         sock = _udp(address)
         with pytest.raises(ConnectionRefusedError):
-            await rudp.open_connection(sock=sock)
+            await rudp.open_connection(sock=sock, config=config)
         while sock.fileno() != -1:
             await asyncio.sleep(0.01)
 

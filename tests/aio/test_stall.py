@@ -26,14 +26,16 @@ def _counters(writers: list[asyncio.StreamWriter]) -> tuple[int, int]:
     return sum(info.timeouts for info in infos), sum(info.bytes_retransmitted for info in infos)
 
 
-def test_acknowledgements_that_wait_in_the_socket_count_first(run_real: RunReal) -> None:
+def test_acknowledgements_that_wait_in_the_socket_count_first(
+    run_real: RunReal, config: rudp.Config
+) -> None:
     """One loop stands still while the other's acknowledgements pile up in the socket.
 
     Every connection has its acknowledgement there, so that not one of them may time out.
     """
 
     async def main(address: tuple[str, int]) -> None:
-        dialled = [await rudp.open_connection(*address) for _ in range(COUNT)]
+        dialled = [await rudp.open_connection(*address, config=config) for _ in range(COUNT)]
         for reader, writer in dialled:
             await round_trip(reader, writer)
         for round_ in range(3):
@@ -47,7 +49,7 @@ def test_acknowledgements_that_wait_in_the_socket_count_first(run_real: RunReal)
         for _, writer in dialled:
             writer.close()
 
-    with serving_in_thread(echo) as server:
+    with serving_in_thread(echo, config=config.replace(linger=0.1)) as server:
         run_real(main(server.address))
 
 

@@ -310,7 +310,10 @@ class Endpoint(Pump):
             if isinstance(conn.owner, ConnectionTransport):
                 conn.owner.close()
             else:
-                conn.close(loop.time())
+                if conn.state is State.SYN_RECEIVED:
+                    conn.abort(loop.time())  # nobody has it: there is nothing to deliver
+                else:
+                    conn.close(loop.time())
                 self.flush(conn)
         if self._undelivered() and not self._stopped:
             self._delivered = loop.create_future()

@@ -15,6 +15,7 @@ from rudp.aio import registry
 from rudp.sim import Network, SimLoop
 
 from .support import (
+    DELAY_S,
     PORT,
     THREAD_DEADLINE_S,
     RunReal,
@@ -48,19 +49,19 @@ class Digests:
 
 @pytest.mark.parametrize("closing", ["close", "write_eof"])
 def test_a_loop_that_ends_right_after_close_delivers_everything(
-    run_real: RunReal, closing: str
+    run_real: RunReal, config: rudp.Config, closing: str
 ) -> None:
     """No `wait_closed()`, no `drain()`: kernel TCP would deliver, so must this."""
     data = random.Random(1).randbytes(SIZE_BYTES)
     digests = Digests()
     digests.may_read.set()
-    _write_and_leave(run_real, digests, data, closing)
+    _write_and_leave(run_real, config, digests, data, closing)
     assert digests.found == [hashlib.sha256(data).hexdigest()]
 
 
 @pytest.mark.parametrize("closing", ["close", "write_eof"])
 def test_what_arrived_is_still_read_when_the_writer_s_loop_has_ended(
-    run_real: RunReal, closing: str
+    run_real: RunReal, config: rudp.Config, closing: str
 ) -> None:
     """It was acknowledged, FIN and all: a socket that goes away must not take it back.
 
@@ -68,25 +69,27 @@ def test_what_arrived_is_still_read_when_the_writer_s_loop_has_ended(
     """
     data = random.Random(1).randbytes(250_000)
     digests = Digests()
-    _write_and_leave(run_real, digests, data, closing)
+    _write_and_leave(run_real, config, digests, data, closing)
     assert digests.found == [hashlib.sha256(data).hexdigest()]
 
 
-def _write_and_leave(run_real: RunReal, digests: Digests, data: bytes, closing: str) -> None:
+def _write_and_leave(
+    run_real: RunReal, config: rudp.Config, digests: Digests, data: bytes, closing: str
+) -> None:
     async def main(address: tuple[str, int]) -> None:
-        _, writer = await rudp.open_connection(*address)
+        _, writer = await rudp.open_connection(*address, config=config)
         writer.write(data)
         getattr(writer, closing)()
         if closing == "write_eof":
             writer.close()
 
-    with serving_in_thread(digests) as server:
+    with serving_in_thread(digests, config=config.replace(linger=0.1)) as server:
         run_real(main(server.address))
         digests.may_read.set()
 
 
 def test_a_loop_that_ends_with_open_connections_delivers_what_was_written(
-    run_real: RunReal,
+    run_real: RunReal, config: rudp.Config
 ) -> None:
     digests = Digests()
     digests.may_read.set()
@@ -94,26 +97,28 @@ def test_a_loop_that_ends_with_open_connections_delivers_what_was_written(
 
     async def main(address: tuple[str, int]) -> None:
         for index in range(10):
-            _, writer = await rudp.open_connection(*address)
+            _, writer = await rudp.open_connection(*address, config=config)
             kept.append(writer)
             writer.write(b"%d" % index * 50_000)
 
-    with serving_in_thread(digests) as server:
+    with serving_in_thread(digests, config=config.replace(linger=0.1)) as server:
         run_real(main(server.address))
     expected = [hashlib.sha256(b"%d" % index * 50_000).hexdigest() for index in range(10)]
     assert sorted(digests.found) == sorted(expected)
     assert all(writer.transport.is_closing() for writer in kept)
 
 
-def test_a_server_s_loop_that_ends_delivers_what_it_had_written(run_real: RunReal) -> None:
+def test_a_server_s_loop_that_ends_delivers_what_it_had_written(
+    run_real: RunReal, config: rudp.Config
+) -> None:
     async def main() -> bytes:
         async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"x" * 300_000)
             writer.close()
 
-        with serving_in_thread(say, config=rudp.Config()) as server:
-            config = rudp.Config(linger=0.1)
-            reader, writer = await rudp.open_connection(*server.address, config=config)
+        with serving_in_thread(say, config=config) as server:
+            brief = config.replace(linger=0.1)
+            reader, writer = await rudp.open_connection(*server.address, config=brief)
             await asyncio.to_thread(server.stop)
             received = await reader.read()
             writer.close()
@@ -150,6 +155,35 @@ def test_a_closing_loop_waits_for_a_silent_peer_only_so_long(
         assert network.open_sockets() == []
         assert loop.leaks() == []
         assert writer.transport.is_closing()
+    finally:
+        loop.close()
+
+
+def test_a_closing_loop_does_not_wait_for_who_never_finished_opening(network: Network) -> None:
+    """Nothing was written to a connection in SYN-RECEIVED, and nobody has it."""
+    loop = SimLoop(network)
+
+    async def main() -> None:
+        with network.host("right"):
+            await rudp.start_server(lambda reader, writer: None, "right", PORT)
+        with network.host("left"):
+            dialling = asyncio.create_task(rudp.open_connection("right", PORT))
+        await asyncio.sleep(1.5 * DELAY_S)  # the SYN has arrived, its answer has not
+        network.partition("left", "right")
+        dialling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dialling
+        known = await registry.of_running_loop()
+        assert [one.connection_count for one in known.endpoints if one.connection_count] == [1]
+
+    try:
+        loop.run_until_complete(main())
+        began_s = loop.time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        assert loop.time() == pytest.approx(began_s, abs=0.1)
+        assert loop.leaks() == []
     finally:
         loop.close()
 

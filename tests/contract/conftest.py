@@ -1,8 +1,9 @@
 """Fixtures of the contract suite: a stack, a loop, and pairs that clean up after themselves.
 
-Every test runs on each stack and each loop. Where the two loops' kernel TCP disagree, a test
-asserts what both keep; where rudp promises more than one of them keeps, the marker
-`not_on("tcp-uvloop", because=...)` leaves that combination out when tests are collected.
+Every test runs on each stack and each loop, but for the combinations in `stacks.NEVER`. Where
+the two loops' kernel TCP disagree, a test asserts what both keep; where rudp promises more than
+one of them keeps, the marker `not_on("tcp-uvloop", because=...)` leaves that combination out when
+tests are collected.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from .stacks import LOOP_FACTORIES, LOOPBACK, STACKS, Stack
+from .stacks import LOOP_FACTORIES, LOOPBACK, NEVER, STACKS, Stack
 from .support import (
     Clock,
     ConnectProtocols,
@@ -61,9 +62,10 @@ def _bounded(test: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _combination(item: pytest.Function) -> str:
-    params = item.callspec.params.values()
-    loop = next(name for name, factory in LOOP_FACTORIES.items() if factory in params)
-    return f"{item.callspec.params['stack']}-{loop}"
+    """Stack and loop of a test, as far as it has them: `tcp-uvloop`."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    loops = [name for name, factory in LOOP_FACTORIES.items() if factory in params.values()]
+    return "-".join([str(params[name]) for name in ("stack",) if name in params] + loops)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -71,16 +73,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
-        excluded = {name for mark in item.iter_markers("not_on") for name in mark.args}
-        if excluded and isinstance(item, pytest.Function) and _combination(item) in excluded:
-            left_out.append(item)
-            continue
-        if (
-            here in item.path.parents
-            and isinstance(item, pytest.Function)
-            and inspect.iscoroutinefunction(item.obj)
-        ):
-            item.obj = _bounded(item.obj)
+        # The hook is shown what was collected elsewhere, too.
+        if here in item.path.parents and isinstance(item, pytest.Function):
+            excluded = {name for mark in item.iter_markers("not_on") for name in mark.args}
+            if _combination(item) in NEVER | excluded:
+                left_out.append(item)
+                continue
+            if inspect.iscoroutinefunction(item.obj):
+                item.obj = _bounded(item.obj)
         kept.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -226,7 +226,10 @@ async def test_wait_closed_before_close_waits_for_it(serve: Serve, clock: Clock)
 
 
 # Python 3.12.1 repaired asyncio's wait_closed(); uvloop kept the old behaviour.
-WAITS_FOR_CLIENTS = ["tcp-asyncio", "rudp-asyncio", "rudp-uvloop"]
+WAITS_FOR_CLIENTS = [
+    "tcp-asyncio",
+    *(f"{stack}-{loop}" for stack in ("rudp", "rudp-stock") for loop in ("asyncio", "uvloop")),
+]
 
 
 @pytest.mark.not_on(

@@ -49,27 +49,46 @@ async def test_thirty_megabytes_each_way_at_once(children: Children, loop: str) 
     await _exchanged(client, server)
 
 
-async def test_the_two_loops_understand_each_other(children: Children) -> None:
-    server = await children.start("server", "exchange", loop="uvloop", size=3_000_000)
+@pytest.mark.parametrize("server_io", ["batched", "stock"])
+@pytest.mark.parametrize("client_io", ["batched", "stock"])
+async def test_the_two_loops_and_ways_of_io_understand_each_other(
+    children: Children, server_io: str, client_io: str
+) -> None:
+    server = await children.start(
+        "server", "exchange", loop="uvloop", size=3_000_000, config={"io": server_io}
+    )
     client = await children.start(
-        "client", "exchange", loop="asyncio", size=3_000_000, port=await server.port()
+        "client",
+        "exchange",
+        loop="asyncio",
+        size=3_000_000,
+        port=await server.port(),
+        config={"io": client_io},
     )
     await _exchanged(client, server)
 
 
-async def test_many_connections_each_way_at_once(children: Children, loop: str) -> None:
-    server = await children.start("server", "exchange", loop=loop, size=200_000)
+@pytest.mark.parametrize("io", ["batched", "stock"])
+async def test_many_connections_each_way_at_once(children: Children, loop: str, io: str) -> None:
+    settings = {"io": io}
+    server = await children.start("server", "exchange", loop=loop, size=200_000, config=settings)
     client = await children.start(
-        "client", "exchange", loop=loop, size=300_000, count=40, port=await server.port()
+        "client",
+        "exchange",
+        loop=loop,
+        size=300_000,
+        count=40,
+        port=await server.port(),
+        config=settings,
     )
     await _exchanged(client, server, 40)
 
 
-@pytest.mark.parametrize("sack", [True, False])
+@pytest.mark.parametrize(("io", "sack"), [("batched", True), ("batched", False), ("stock", True)])
 async def test_through_a_relay_that_loses_reorders_and_duplicates(
-    children: Children, loop: str, sack: bool
+    children: Children, loop: str, io: str, sack: bool
 ) -> None:
-    settings = {"sack": sack}
+    settings = {"io": io, "sack": sack}
     server = await children.start("server", "exchange", loop=loop, size=2_000_000, config=settings)
     relay = await children.start("relay", loop=loop, target=await server.port(), link=BAD_LINK)
     client = await children.start(

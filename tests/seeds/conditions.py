@@ -9,6 +9,7 @@ from typing import Any
 
 from rudp import Config
 from rudp.config import MIN_DATAGRAM_BYTES
+from rudp.congestion import CONTROLLERS
 from rudp.sim import LinkConfig
 
 SEEDS = 2000
@@ -17,6 +18,10 @@ _MOST_WRITES = 2000
 # Longer than any partition, pause or streak of losses here lasts: the network is bad, not dead.
 # TIME-WAIT must outlast them too: a peer whose last acknowledgement was lost comes back for it.
 _PATIENCE_S = 900.0
+# With the timers as they are by default, half a minute of TIME-WAIT: a retransmission timer that
+# has doubled through a partition this long fires again well within that.
+_LONGEST_PARTITION_S = 20.0
+_SHORT_PARTITION_S = 8.0
 
 
 class Runs(enum.Enum):
@@ -83,6 +88,7 @@ class Scenario:
         client_pauses: Start and length in seconds of times during which no client reads.
         server_pauses: The same for the server's side.
         stream_limit: Of the `StreamReader`s (asyncio only).
+        patient: Whether R2 and TIME-WAIT outlast everything, instead of being the defaults.
         ipv6: Whether the hosts have IPv6 addresses (asyncio only).
         near_wrap: Whether sequence numbers and timestamps begin shortly before 2^32.
     """
@@ -98,6 +104,7 @@ class Scenario:
     client_pauses: tuple[tuple[float, float], ...]
     server_pauses: tuple[tuple[float, float], ...]
     stream_limit: int
+    patient: bool
     ipv6: bool
     near_wrap: bool
 
@@ -105,7 +112,10 @@ class Scenario:
 def scenario(seed: int) -> Scenario:
     """The scenario of a seed; even seeds run on bare cores, odd ones on asyncio."""
     rng = random.Random(f"conditions/{seed}")
-    client, server = _configs(rng)
+    # Drawn apart, so that it moves none of the other draws of a seed.
+    choice = random.Random(f"choices/{seed}")
+    patient = choice.random() < 0.6
+    client, server = (_chosen(choice, config, patient=patient) for config in _configs(rng))
     mtu = min(client.max_datagram_size, server.max_datagram_size)
     forward = _link(rng, mtu)
     back = forward if rng.random() < 0.5 else _link(rng, mtu)
@@ -114,13 +124,14 @@ def scenario(seed: int) -> Scenario:
         runs=Runs.ASYNCIO if seed % 2 else Runs.CORES,
         forward=forward,
         back=back,
-        partition=(_log(rng, 0.01, 3.0), _log(rng, 0.2, 20.0)) if rng.random() < 0.2 else None,
+        partition=_partition(rng, patient=patient),
         client=client,
         server=server,
         exchanges=_exchanges(rng),
         client_pauses=_pauses(rng),
         server_pauses=_pauses(rng),
         stream_limit=int(_log(rng, 16, 1 << 17)),
+        patient=patient,
         ipv6=rng.random() < 0.3,
         near_wrap=rng.random() < 0.25,
     )
@@ -191,10 +202,24 @@ def _config(rng: random.Random) -> Config:
         max_holes=rng.choice((1, 8, 1024, 1024)),
         delayed_ack=rng.choice((0.0, 0.025, 0.025, 0.1)),
         sack=rng.random() < 0.7,
-        retransmit_timeout=_PATIENCE_S,
-        connect_timeout=_PATIENCE_S,
-        time_wait=_PATIENCE_S,
     )
+
+
+def _chosen(rng: random.Random, config: Config, *, patient: bool) -> Config:
+    """`config` with a controller, each side its own, and with patience."""
+    config = config.replace(congestion=rng.choice(list(CONTROLLERS)))
+    if not patient:
+        return config
+    return config.replace(
+        retransmit_timeout=_PATIENCE_S, connect_timeout=_PATIENCE_S, time_wait=_PATIENCE_S
+    )
+
+
+def _partition(rng: random.Random, *, patient: bool) -> tuple[float, float] | None:
+    if rng.random() >= 0.2:
+        return None
+    start_s, length_s = _log(rng, 0.01, 3.0), _log(rng, 0.2, _LONGEST_PARTITION_S)
+    return start_s, length_s if patient else min(length_s, _SHORT_PARTITION_S)
 
 
 def _exchanges(rng: random.Random) -> tuple[Exchange, ...]:

@@ -10,6 +10,9 @@ import os
 
 import pytest
 
+from rudp import Config
+from rudp.congestion import CONTROLLERS
+
 from . import on_asyncio, on_cores
 from .conditions import LARGEST_BYTES, SEEDS, Ending, Runs, describe, scenario
 
@@ -64,8 +67,19 @@ def test_the_scenarios_cover_what_they_are_meant_to() -> None:
         sum(bool(case.server_pauses) for case in cases),
         sum(case.near_wrap for case in cases),
         sum(case.ipv6 for case in cases),
+        sum(case.patient for case in cases),
+        sum(case.client.congestion != case.server.congestion for case in cases),
+        *(sum(case.client.congestion == name for case in cases) for name in CONTROLLERS),
+        *(sum(case.server.congestion == name for case in cases) for name in CONTROLLERS),
     ):
         assert SEEDS / 10 < share < SEEDS * 9 / 10
+    hasty = [case for case in cases if not case.patient]
+    assert any(case.partition is not None for case in hasty)
+    usual = Config()
+    for one in (side for case in hasty for side in (case.client, case.server)):
+        assert one.connect_timeout == usual.connect_timeout
+        assert one.retransmit_timeout == usual.retransmit_timeout
+        assert one.time_wait == usual.time_wait
 
 
 def check(seed: int) -> None:

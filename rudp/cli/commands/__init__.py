@@ -1,0 +1,1 @@
+"""One module a subcommand: its `command` object is what `rudp NAME` runs."""

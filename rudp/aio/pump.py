@@ -174,7 +174,7 @@ class Pump(StoppableProtocol):
         """Send what `conn` may send now, up to a turn's worth, and note its timers."""
         now_s = self._now_s()
         for _ in range(_TRAINS_A_TURN if self._can_send else 0):
-            train = conn.poll(now_s)
+            train = conn.poll(now_s) if conn.may_send else None
             if train is None:
                 break
             error = self._send(train, conn.peer, conn.mark)
@@ -196,7 +196,7 @@ class Pump(StoppableProtocol):
 
     def report(self, conn: Connection) -> None:
         """Let the connection's owner take what is new."""
-        owner = cast("Owner | None", conn.owner)
+        owner: Owner | None = conn.owner  # type: ignore[assignment]
         if owner is not None:
             owner.dispatch()
 

@@ -26,7 +26,7 @@ MAX_READ_S = 0.002
 _DATAGRAM_BYTES = 1 << 16
 _TRAIN_BYTES = 1 << 16
 _BUFFER_BYTES = _TRAIN_BYTES + _DATAGRAM_BYTES
-_CUT = socket.MSG_TRUNC | socket.MSG_CTRUNC
+_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)  # an IntFlag's operators are Python code
 
 _MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of <linux/udp.h>; 128 since Linux 6.9
 _MAX_SEND_BYTES = 65_507  # an IPv4 packet less its headers, all segments together

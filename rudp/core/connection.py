@@ -368,6 +368,8 @@ class Connection:
 
     def finish(self) -> None:
         """An orderly end, though not every step of the diagram was seen."""
+        if self.state is State.CLOSED:
+            return
         self.note_finished()
         self._gone(Event.FIN_ACKED if self.state is State.LAST_ACK else Event.ABORT)
 

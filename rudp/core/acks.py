@@ -269,17 +269,48 @@ class _Told(NamedTuple):
     in_recovery: bool
 
 
+def introduce_controller(conn: Connection, now_s: float) -> None:
+    """There is something to control: make the controller, and tell it of the path what the
+    handshake and small messages have shown."""
+    sender = conn.sender
+    ledger, rtt, delivered = sender.ledger, sender.rtt, sender.untold_bytes
+    sender.untold_bytes = 0
+    if rtt.srtt_s is None:
+        return
+    sender.cc.on_ack(
+        AckEvent(
+            now_s,
+            delivered,
+            ledger.delivered,
+            ledger.in_flight,
+            ledger.in_flight,
+            rtt.latest_s,
+            rtt.min_s,
+            0.0,
+            rate_app_limited=True,
+            in_recovery=False,
+            srtt_s=rtt.srtt_s,
+            cwnd_limited=False,
+            prior_delivered=ledger.delivered - delivered,
+        )
+    )
+
+
 def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: float) -> None:
     sender = conn.sender
     prior_in_flight, rtt_s, lost, marked, was_full, in_recovery = told
-    cc, newest = sender.cc, delivery.newest
+    cc, newest = sender.cc_in_use, delivery.newest
     # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
-    limited = was_full or (cc.cwnd < cc.ssthresh and 2 * prior_in_flight >= cc.cwnd)
+    half_used = 2 * prior_in_flight >= sender.cwnd
+    limited = was_full or (half_used and (cc is None or cc.cwnd < cc.ssthresh))
     app_limited = newest is not None and newest.at.app_limited
     delivered = delivery.delivered + sender.untold_bytes
-    if app_limited and now_s < sender.tell_at_s and not (limited or lost or marked or in_recovery):
+    if not (limited or lost or marked or in_recovery) and (
+        cc is None or (app_limited and now_s < sender.tell_at_s)
+    ):
         sender.untold_bytes = delivered
         return
+    cc = sender.cc
     ledger, rtt = sender.ledger, sender.rtt
     sender.untold_bytes = 0
     sender.tell_at_s = now_s + _TELL_EVERY_S

@@ -7,6 +7,7 @@ The work is done in the rooms around: `arrivals` (segments), `acks` (what they a
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -396,10 +397,11 @@ class Connection:
     def info(self, now_s: float) -> ConnectionInfo:
         """The connection as of now, for people and metrics."""
         sender, receiver, stats = self.sender, self.receiver, self.stats
-        rtt, ssthresh = sender.rtt, sender.cc.ssthresh
+        rtt, cc = sender.rtt, sender.cc_in_use
+        ssthresh = cc.ssthresh if cc is not None else math.inf
         return ConnectionInfo(
             state=self.state.name,
-            congestion=sender.cc.name,
+            congestion=sender.congestion,
             mss=sender.mss,
             datagram_size=sender.mtu.size,
             mtu_state=sender.mtu.state.name,
@@ -409,7 +411,7 @@ class Connection:
             rttvar_s=rtt.var_s,
             min_rtt_s=rtt.min_s if rtt.srtt_s is not None else None,
             rto_s=rtt.rto_s,
-            cwnd=sender.cc.cwnd,
+            cwnd=sender.cwnd,
             ssthresh=int(ssthresh) if ssthresh != NEVER else None,
             in_flight=sender.ledger.in_flight,
             unacked=sender.outstanding,
@@ -431,7 +433,7 @@ class Connection:
             bytes_duplicated=stats.bytes_duplicated,
             tail_probes=stats.tail_probes,
             latest_rtt_s=rtt.latest_s if rtt.srtt_s is not None else None,
-            pacing_rate=sender.cc.pacing_rate,
+            pacing_rate=cc.pacing_rate if cc is not None else None,
             delivery_rate=sender.delivery_rate,
             reordering_seen=sender.rack.reordering_seen,
             reordering_window_s=sender.rack.reo_wnd_s(

@@ -130,7 +130,9 @@ def _data(conn: Connection, now_s: float) -> Train | None:
         sender.probe_due = False
         return _tail_probe(conn, now_s)
     if not lost and _is_dialogue(conn, now_s):
-        return _send_new(conn, sender.unsent, now_s, fin=False)
+        return _send_new(conn, sender.unsent, now_s, fin=sender.fin_queued)
+    if sender.cc_in_use is None:
+        acks.introduce_controller(conn, now_s)
     budget = _train_limit(sender.mss)
     rate = sender.cc.pacing_rate if conn.config.pacing else None
     if rate is not None:
@@ -155,18 +157,20 @@ def _data(conn: Connection, now_s: float) -> Train | None:
 def _is_dialogue(conn: Connection, now_s: float) -> bool:
     """Whether all that is to be sent fits one segment and every bound, as messages mostly do."""
     sender = conn.sender
-    ledger, cc = sender.ledger, sender.cc
+    ledger, cc = sender.ledger, sender.cc_in_use
     size = sender.buffer.end - ledger.snd_nxt
     after = ledger.snd_nxt - ledger.snd_una + size
     if (
-        not 0 < size <= sender.mss
-        or after > sender.snd_wnd
-        or after > cc.cwnd
-        or sender.fin_queued
+        size > sender.mss
+        or after + sender.fin_queued > sender.snd_wnd
+        or after > sender.cwnd
         or sender.prr is not None
         or sender.frto
-        or (cc.pacing_rate is not None and not sender.pacer.is_free(cc.pacing_rate, now_s))
     ):
+        return False
+    if cc is None:
+        return True
+    if cc.pacing_rate is not None and not sender.pacer.is_free(cc.pacing_rate, now_s):
         return False
     if after == size:
         idle_s = now_s - sender.last_sent_s
@@ -390,11 +394,13 @@ def _single(conn: Connection, segment: Segment) -> Train:
 def _after_data(conn: Connection, size: int, in_flight: int, now_s: float) -> None:
     """Data left: pacing, proportional rate reduction, the controller, the timers."""
     sender = conn.sender
-    if sender.cc.pacing_rate is not None and conn.config.pacing:
-        sender.pacer.on_sent(size)
-    if sender.prr is not None:
-        sender.prr.on_sent(size)
-    sender.cc.on_sent(now_s, size, in_flight)
+    cc = sender.cc_in_use
+    if cc is not None:
+        if cc.pacing_rate is not None and conn.config.pacing:
+            sender.pacer.on_sent(size)
+        if sender.prr is not None:
+            sender.prr.on_sent(size)
+        cc.on_sent(now_s, size, in_flight)
     _after_sending(conn, now_s)
 
 

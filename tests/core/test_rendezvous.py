@@ -1,0 +1,230 @@
+"""Dials that meet through NATs: RFC 9293 §3.5 (MUST-10, simultaneous open) and RFC 5128 §3.3."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from rudp.config import Config
+from rudp.core.connection import Connection, Notice
+from rudp.core.endpoint import Endpoint
+from rudp.core.states import State
+from rudp.sim.link import LinkConfig
+
+from .pairs import exchange, watched_pair
+from .script import PEER_ID, Script
+
+SYN_OPTIONS = "win=65535 mss=1000 ws=0 sackok=1"
+WORD = b"word"
+
+
+def dialling(config: Config | None = None) -> Script:
+    """A script whose connection has sent the SYN of a dial with a rendezvous."""
+    return Script(config).play("0 connect word\n0 > S seq=0 rdv=word")
+
+
+def test_the_first_syns_are_repeated_at_a_steady_pace() -> None:
+    """RFC 6298 §5.5 not followed for them: what a NAT drops is no sign of congestion."""
+    script = dialling()
+    for number in range(1, 27):
+        script.play(f"{number * 200} > S seq=0 rdv=word")
+    for at_ms in (5600, 6400, 8000, 9600, 11_200):
+        script.play(f"{at_ms} > S seq=0 rdv=word")
+    script.conn.abort(script.now_s)
+
+
+def test_the_pace_is_configurable() -> None:
+    """`Config.punch_interval`; `initial_rto` stays for the dials that have no NAT to open."""
+    script = dialling(Config(punch_interval=0.05, mtu_discovery=False, max_datagram_size=1200))
+    script.play("50 > S rdv=word\n100 > S rdv=word")
+    plain = Script(Config(punch_interval=0.05, max_datagram_size=1200)).play("0 connect\n> S rdv=")
+    plain.play("999 quiet\n1000 > S")
+
+
+def test_it_ends_with_a_timeout() -> None:
+    """RFC 9293 §3.8.3 (R2): `connect_timeout`, as for every dial; then the word is free again."""
+    script = dialling(Config(connect_timeout=0.5, max_datagram_size=1200))
+    script.play("200 > S\n400 > S\n499 state SYN_SENT\n500 reason CONNECT_TIMEOUT")
+    assert not script.endpoint.connections
+    script.endpoint.connect("peer", script.now_s, rendezvous=WORD)
+
+
+def test_the_counterpart_comes_from_the_address_that_was_dialled() -> None:
+    """RFC 9293 §3.5, figure 8; the window is the usual one though SYNs were repeated."""
+    script = dialling()
+    script.play(f"""
+        200 > S seq=0 rdv=word
+        250 < S seq=0 {SYN_OPTIONS} rdv=word
+        250 > SA seq=0 ack=1 cid={PEER_ID} rdv=
+        260 < SA seq=0 ack=1 {SYN_OPTIONS}
+        260 state ESTABLISHED
+        260 notice CONNECTED
+        260 send 3000
+        260 > A seq=1 len=1000 x2
+        260 > PA seq=2001 len=1000
+    """)
+
+
+def test_the_counterpart_comes_from_another_address() -> None:
+    """RFC 5128 §3.3: a NAT may give our peer another port towards us than towards the server."""
+    script = dialling()
+    script.play(f"""
+        50  < S seq=0 {SYN_OPTIONS} rdv=word from=other
+        50  > SA seq=0 ack=1 to=other
+        60  < A seq=1 ack=1 from=other
+        60  state ESTABLISHED
+        60  send 10
+        60  > PA seq=1 len=10 to=other
+    """)
+    assert script.endpoint.stats.wrong_address == 0
+
+
+def test_a_counterpart_whose_address_changes_meanwhile_is_followed() -> None:
+    """RFC 9293 §3.5: the repeated SYN is answered by a repeated SYN-ACK, where it came from."""
+    script = dialling()
+    script.play(f"""
+        50  < S seq=0 {SYN_OPTIONS} rdv=word from=first
+        50  > SA seq=0 ack=1 to=first
+        90  < S seq=0 {SYN_OPTIONS} rdv=word from=second
+        90  > SA seq=0 ack=1 to=second
+        99  < SA seq=0 ack=1 {SYN_OPTIONS} from=third
+        99  state ESTABLISHED
+        99  send 10
+        99  > PA seq=1 len=10 to=third
+    """)
+
+
+def test_a_counterpart_that_dials_anew_takes_the_place_of_the_one_before() -> None:
+    """RFC 9293 §3.5.1 (half-open connections): the first dial was given up, its reset is lost."""
+    script = dialling()
+    script.play(f"""
+        50  < S seq=0 {SYN_OPTIONS} rdv=word
+        50  > SA seq=0 ack=1 cid={PEER_ID}
+        90  < S seq=7000 {SYN_OPTIONS} rdv=word id=99
+        90  > SA seq=0 ack=7001 cid=99
+        99  < A seq=7001 ack=1
+        99  state ESTABLISHED
+    """)
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_a_counterpart_that_comes_early_is_neither_refused_nor_accepted(listening: bool) -> None:
+    """It comes again, when our side may have dialled; a listener must not take it away."""
+    script = Script()
+    if listening:
+        script.play("0 listen 10")
+    script.play(f"""
+        0   < S seq=0 {SYN_OPTIONS} rdv=word
+        0   quiet
+        0   counted early_rendezvous 1
+        100 connect word
+        100 > S seq=0 rdv=word
+        200 < S seq=0 {SYN_OPTIONS} rdv=word
+        200 > SA seq=0 ack=1
+        210 < A seq=1 ack=1
+        210 state ESTABLISHED
+        210 accepted 0
+    """)
+
+
+def test_another_word_is_another_dial() -> None:
+    """Even from the address that is being dialled: it belongs to a dial that we may make yet."""
+    script = dialling()
+    script.play(f"50 < S seq=0 {SYN_OPTIONS} rdv=other\nstate SYN_SENT\ncounted early_rendezvous 1")
+    script.conn.abort(script.now_s)
+
+
+def test_a_plain_syn_from_the_dialled_address_is_a_counterpart_too() -> None:
+    """RFC 9293 MUST-10 holds for a peer that names no rendezvous."""
+    script = dialling()
+    script.play(f"50 < S seq=0 {SYN_OPTIONS}\n50 > SA seq=0 ack=1\n60 < A seq=1 ack=1")
+    script.play("state ESTABLISHED")
+
+
+def test_a_word_without_a_dial_of_ours_that_names_it_is_not_a_dials_counterpart() -> None:
+    """RFC 9293 MUST-10: a dial without a rendezvous is met by address, whatever the SYN names."""
+    script = Script()
+    script.play(f"""
+        0   connect
+        0   > S seq=0 rdv=
+        50  < S seq=0 {SYN_OPTIONS} rdv=word
+        50  > SA seq=0 ack=1
+        60  < A seq=1 ack=1
+        60  state ESTABLISHED
+    """)
+
+
+def test_refusals_are_not_fatal_before_the_two_have_met() -> None:
+    """RFC 9293 §3.10.7.3 and MUST-56 for NATs and peers that do not expect us yet."""
+    script = dialling()
+    script.play("""
+        20  < RA seq=0 ack=1 cid=168430090
+        20  state SYN_SENT
+        30  unreachable
+        30  state SYN_SENT
+        200 > S seq=0 rdv=word
+    """)
+    assert script.conn.reason is None
+    script.conn.abort(script.now_s)
+
+
+def test_a_reset_counts_once_they_have_met() -> None:
+    """RFC 9293 §3.10.7.4: in SYN-RECEIVED the peer resets because it gives up."""
+    script = dialling()
+    script.play(f"50 < S seq=0 {SYN_OPTIONS} rdv=word\n50 > SA seq=0 ack=1\n60 < R seq=1")
+    script.play("state CLOSED\nreason REFUSED")
+    assert not script.endpoint.connections
+
+
+@pytest.mark.parametrize("word", ["word", 7, None, bytearray(b"word")])
+def test_a_rendezvous_of_another_type(word: object) -> None:
+    endpoint = Endpoint(Config(), random.Random(1).getrandbits)
+    if word is None:
+        assert endpoint.connect("peer", 0.0, rendezvous=None).rendezvous is None
+        return
+    with pytest.raises(TypeError, match="rendezvous must be bytes"):
+        endpoint.connect("peer", 0.0, rendezvous=word)  # type: ignore[arg-type]
+    assert not endpoint.connections
+
+
+@pytest.mark.parametrize("size", [0, 17, 100])
+def test_a_rendezvous_of_impossible_length(size: int) -> None:
+    endpoint = Endpoint(Config(), random.Random(1).getrandbits)
+    with pytest.raises(ValueError, match="rendezvous must have 1 to 16 bytes"):
+        endpoint.connect("peer", 0.0, rendezvous=bytes(size))
+    assert not endpoint.connections
+
+
+def test_one_dial_a_word() -> None:
+    endpoint = Endpoint(Config(), random.Random(1).getrandbits)
+    first = endpoint.connect("peer", 0.0, rendezvous=WORD)
+    with pytest.raises(OSError, match="rendezvous already"):
+        endpoint.connect("elsewhere", 0.0, rendezvous=WORD)
+    endpoint.connect("peer", 0.0, rendezvous=b"other")
+    first.abort(0.0)
+    endpoint.settle(first, 0.0)
+    endpoint.connect("elsewhere", 0.0, rendezvous=WORD)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_crossing_dials_of_one_pair_find_their_counterparts(seed: int) -> None:
+    """RFC 9293 §3.5 (MUST-10): what addresses alone cannot pair, words do, whatever is lost."""
+    link = LinkConfig(delay_s=0.02, jitter_s=0.02, loss=0.2 if seed else 0.0)
+    pair = watched_pair(seed, link)
+    words = [b"dial %d" % number for number in range(12)]
+    left = [pair.a.endpoint.connect("b", 0.0, rendezvous=word) for word in words]
+    right = [pair.b.endpoint.connect("a", 0.0, rendezvous=word) for word in reversed(words)]
+    right.reverse()
+    pair.flush(pair.a)
+    pair.flush(pair.b)
+
+    def met(conn: Connection) -> bool:
+        return conn.state is State.ESTABLISHED
+
+    assert pair.run_until(lambda: all(map(met, left + right)), 100.0)
+    exchange(pair, [(pair.a, a, pair.b, b) for a, b in zip(left, right, strict=True)], 100, 100.0)
+    assert len(pair.a.endpoint.connections) == len(pair.b.endpoint.connections) == len(words)
+    assert not pair.a.accepted
+    assert not pair.b.accepted
+    assert all(pair.a.notices[conn] == [Notice.CONNECTED] for conn in left)

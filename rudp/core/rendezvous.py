@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rudp.core.states import State
+from rudp.core.states import SYNCHRONIZED, State
 from rudp.recovery.rtt import RttEstimator
 from rudp.wire.options import RENDEZVOUS_BYTES
 
@@ -37,9 +37,11 @@ def check(rendezvous: object) -> bytes:
 def backs_off(conn: Connection) -> bool:
     """Whether a timeout makes the next one later (RFC 6298 §5.5); not so for the first SYNs of a
     dial that punches a hole, whose loss is no sign of congestion."""
-    if conn.rendezvous is None or conn.state is not State.SYN_SENT:
+    if conn.rendezvous is None or conn.state in SYNCHRONIZED:
         return True
-    return conn.stats.timeouts > _STEADY_SYNS and conn.sender.rtt.backoff < _BACKOFF_MOST
+    if conn.state is State.SYN_SENT and conn.stats.timeouts <= _STEADY_SYNS:
+        return False
+    return conn.sender.rtt.backoff < _BACKOFF_MOST
 
 
 class Meetings:

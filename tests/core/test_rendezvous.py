@@ -34,6 +34,15 @@ def test_the_first_syns_are_repeated_at_a_steady_pace() -> None:
     script.conn.abort(script.now_s)
 
 
+def test_the_syn_ack_is_repeated_with_the_same_bound() -> None:
+    """RFC 6298 §5.5 up to 1.6 s: the peer, who may have met us already, has nothing to repeat."""
+    script = dialling()
+    script.play(f"50 < S seq=0 {SYN_OPTIONS} rdv=word\n50 > SA seq=0 ack=1")
+    for at_ms in (250, 650, 1450, 3050, 4650, 6250):
+        script.play(f"{at_ms} > SA seq=0 ack=1")
+    script.play("6260 < A seq=1 ack=1\n6260 state ESTABLISHED")
+
+
 def test_the_pace_is_configurable() -> None:
     """`Config.punch_interval`; `initial_rto` stays for the dials that have no NAT to open."""
     script = dialling(Config(punch_interval=0.05, mtu_discovery=False, max_datagram_size=1200))

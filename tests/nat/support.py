@@ -74,7 +74,7 @@ async def mirror(network: Network) -> AsyncIterator[None]:
         writer.close()
 
     with network.host("server"):
-        server = await rudp.start_server(tell, SERVER, SERVER_PORT, config=CONFIG)
+        server = await rudp.start_server(tell, SERVER, SERVER_PORT)
     try:
         yield
     finally:
@@ -83,7 +83,7 @@ async def mirror(network: Network) -> AsyncIterator[None]:
 
 async def outside(endpoint: rudp.Endpoint) -> tuple[str, int]:
     """Where the server sees an endpoint."""
-    reader, writer = await endpoint.open_connection(SERVER, SERVER_PORT, config=CONFIG)
+    reader, writer = await endpoint.open_connection(SERVER, SERVER_PORT)
     host, port = json.loads(await reader.readline())
     writer.close()
     await writer.wait_closed()
@@ -95,7 +95,7 @@ async def punch(
 ) -> Streams:
     """Dial the peer's outside address, after a while."""
     await asyncio.sleep(after_s)
-    return await endpoint.open_connection(*peer, rendezvous=word, config=CONFIG)
+    return await endpoint.open_connection(*peer, rendezvous=word)
 
 
 async def converse(one: Streams, other: Streams, size: int = 30_000) -> None:

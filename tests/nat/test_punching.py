@@ -132,10 +132,15 @@ def test_punching_over_lossy_links(
     rudp_network: Network, rudp_sim: Simulate, kind: str, loss: float
 ) -> None:
     build(rudp_network, KINDS[kind])
-    rudp_network.default = LinkConfig(delay_s=DELAY_S, jitter_s=DELAY_S, loss=loss)
+    patient = CONFIG.replace(connect_timeout=180.0)
+
+    async def dial(endpoint: rudp.Endpoint, peer: tuple[str, int]) -> Streams:
+        return await endpoint.open_connection(*peer, rendezvous=WORD, config=patient)
 
     async def then(a: rudp.Endpoint, b: rudp.Endpoint) -> None:
-        await converse(*await met(a, b))
+        at_alices, at_bobs = await asyncio.gather(outside(a), outside(b))
+        rudp_network.default = LinkConfig(delay_s=DELAY_S, jitter_s=DELAY_S, loss=loss)
+        await converse(*await asyncio.gather(dial(a, at_bobs), dial(b, at_alices)))
 
     meet(rudp_network, rudp_sim, then)
 

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 PIECE_BYTES = 64 << 10
-PUNCH_TIMEOUT_S = 10.0
+PATIENCE_S = 10.0
 INSIDE_TIMEOUT_S = 3.0
-CONFIG = rudp.Config(keepalive=15.0, keepalive_interval=5.0, connect_timeout=PUNCH_TIMEOUT_S)
+CONFIG = rudp.Config(keepalive=15.0, keepalive_interval=5.0, connect_timeout=30.0)
 NO_WAY = """\
 No packet of your peer's got through. One of the two NATs seems to give every destination another
 port ("symmetric" NAT, as in many mobile and company networks), or a firewall drops UDP. What helps:
@@ -75,15 +75,17 @@ async def find(endpoint: rudp.Endpoint, via: Address, room: str) -> Message:
     return answer
 
 
-def ways(answer: Message) -> list[tuple[Address, float]]:
+def ways(answer: Message, patience_s: float) -> list[tuple[Address, float]]:
     """Where to dial the peer, in the order and for the time in which the peer tries them, too."""
     you, peer, inside = (place(answer.get(name)) for name in ("you", "peer", "inside"))
     if you[0] == peer[0]:  # behind one NAT: it may not hairpin
-        return [(inside, INSIDE_TIMEOUT_S), (peer, PUNCH_TIMEOUT_S)]
-    return [(peer, PUNCH_TIMEOUT_S)]
+        return [(inside, INSIDE_TIMEOUT_S), (peer, patience_s)]
+    return [(peer, patience_s)]
 
 
-async def meet(endpoint: rudp.Endpoint, via: Address, room: str) -> tuple[Reader, Writer]:
+async def meet(
+    endpoint: rudp.Endpoint, via: Address, room: str, patience_s: float = PATIENCE_S
+) -> tuple[Reader, Writer]:
     """A connection to whoever else enters the room. Raises `Failure` if there is no way."""
     answer = await find(endpoint, via, room)
     try:
@@ -91,7 +93,7 @@ async def meet(endpoint: rudp.Endpoint, via: Address, room: str) -> tuple[Reader
     except ValueError:
         raise Failure("the rendezvous server gave no token") from None
     say(f"* you appear at {format_address(place(answer.get('you')))}")
-    for number, (where, timeout_s) in enumerate(ways(answer)):
+    for number, (where, timeout_s) in enumerate(ways(answer, patience_s)):
         say(f"* dialling {format_address(where)}, and being dialled from there")
         word = token[:15] + bytes((number,))  # what is late from one attempt is not the next one's
         config = CONFIG.replace(connect_timeout=timeout_s)
@@ -227,13 +229,24 @@ class Talk:
         return digest.hexdigest() if digest.hexdigest() == expected else None
 
 
+def seconds(text: str) -> float:
+    """A time to wait; an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
+    return value
+
+
 async def main(args: argparse.Namespace) -> int:
     """Meet the other one and talk until either leaves."""
     if args.send is not None and not args.send.is_file():
         raise Failure(f"{args.send} is not a file")
     host, port = args.bind
     async with rudp.Endpoint.bind(host, port, config=CONFIG) as endpoint:
-        reader, writer = await meet(endpoint, args.via, args.room)
+        reader, writer = await meet(endpoint, args.via, args.room, args.patience)
         await Talk(reader, writer, args.into).run(stdin_lines(), args.send)
         say("* the conversation is over")
     return 0
@@ -246,6 +259,9 @@ if __name__ == "__main__":
     parser.add_argument("room", help="what the two of you have agreed on")
     parser.add_argument("--via", type=address, default="127.0.0.1:7090", metavar="HOST:PORT")
     parser.add_argument("--bind", type=address, default="0.0.0.0:0", metavar="HOST:PORT")
+    parser.add_argument(
+        "--patience", type=seconds, default=PATIENCE_S, metavar="S", help="how long to try a way"
+    )
     parser.add_argument("--send", type=Path, metavar="FILE")
     parser.add_argument("--into", type=Path, default=Path(), metavar="DIR")
     run(main, parser.parse_args())

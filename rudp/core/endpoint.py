@@ -17,8 +17,7 @@ from rudp.core import paths
 from rudp.core.answers import StatelessAnswers
 from rudp.core.connection import Address, Connection, Identity
 from rudp.core.ecn import EcnSender
-from rudp.core.rendezvous import Meetings
-from rudp.core.rendezvous import check as check_rendezvous
+from rudp.core.rendezvous import Meetings, check_rendezvous, may_cross
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
@@ -168,7 +167,7 @@ class Endpoint:
                 if conn.state is not before:
                     self._handshake_moved(conn, before)
                 elif conn.peer_cid != peer_cid:
-                    del self._by_peer[conn.peer, peer_cid]
+                    self._unname(conn, peer_cid)
                     self._by_peer[conn.peer, conn.peer_cid] = conn
             touched[conn] = None
         return list(touched)
@@ -300,10 +299,15 @@ class Endpoint:
     def _follow(self, conn: Connection, peer: Address) -> None:
         """Whom a connection is dialling has shown itself at another address than the dialled."""
         self._no_longer_opening(conn)
-        known = self._by_peer.pop((conn.peer, conn.peer_cid), None)
+        self._unname(conn, conn.peer_cid)
         conn.peer = peer
-        if known is conn:
+        if conn.state is State.SYN_RECEIVED:
             self._by_peer[peer, conn.peer_cid] = conn
+
+    def _unname(self, conn: Connection, peer_cid: int) -> None:
+        """The peer's id for the connection, where it is, is no longer this one."""
+        if self._by_peer.get((conn.peer, peer_cid)) is conn:
+            del self._by_peer[conn.peer, peer_cid]
 
     def _syn(self, segment: Segment, peer: Address, now_s: float) -> Connection | None:
         options = segment.options
@@ -323,7 +327,7 @@ class Endpoint:
                 dial.repeat_syn_ack()
             return dial
         opening = self._opening.get(peer)
-        if opening and len(opening) == 1 and _may_cross(opening[0], segment):
+        if opening and len(opening) == 1 and may_cross(opening[0], segment):
             # Simultaneous open (RFC 9293 MUST-10). Of several dials nobody could tell which one
             # it crosses: the two sides would have to pair them alike.
             return opening[0]
@@ -396,8 +400,7 @@ class Endpoint:
         self._meetings.remove(conn)
         self.stats.closed += 1
         self._no_longer_opening(conn)
-        if self._by_peer.get((conn.peer, conn.peer_cid)) is conn:
-            del self._by_peer[conn.peer, conn.peer_cid]
+        self._unname(conn, conn.peer_cid)
         if conn.observer is not None:
             conn.observer.closed(conn.reason)
 
@@ -405,9 +408,3 @@ class Endpoint:
         remembered = conn.pass_to_time_wait()
         self._forget(conn)
         self._answers.remember(conn.local_cid, conn.peer, remembered, now_s)
-
-
-def _may_cross(conn: Connection, syn: Segment) -> bool:
-    """Whether a SYN from the address that is dialled may be the dial's counterpart: not if both
-    name a rendezvous, since then they name two."""
-    return conn.rendezvous is None or syn.options.rendezvous is None

@@ -24,7 +24,7 @@ _BACKOFF_MOST = 3
 """Then the interval doubles three times: the holes have to stay open, whoever comes late."""
 
 
-def check(rendezvous: object) -> bytes:
+def check_rendezvous(rendezvous: object) -> bytes:
     """Raises `TypeError` or `ValueError` for what no SYN can carry."""
     if not isinstance(rendezvous, bytes):
         raise TypeError(f"rendezvous must be bytes, not {type(rendezvous).__name__}")
@@ -42,6 +42,12 @@ def backs_off(conn: Connection) -> bool:
     if conn.state is State.SYN_SENT and conn.stats.timeouts <= _STEADY_SYNS:
         return False
     return conn.sender.rtt.backoff < _BACKOFF_MOST
+
+
+def may_cross(conn: Connection, syn: Segment) -> bool:
+    """Whether a SYN from the address that is dialled may be the dial's counterpart: not if both
+    name a rendezvous, since then they name two."""
+    return conn.rendezvous is None or syn.options.rendezvous is None
 
 
 class Meetings:

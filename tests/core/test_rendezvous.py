@@ -5,12 +5,17 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rudp.config import Config
 from rudp.core.connection import Connection, Notice
 from rudp.core.endpoint import Endpoint
 from rudp.core.states import State
 from rudp.sim.link import LinkConfig
+from rudp.wire.options import Options
+from rudp.wire.segment import ACK, FIN, RST, SYN, Segment, encode
+from rudp.wire.seq import to_wire
 
 from .pairs import exchange, watched_pair
 from .script import PEER_ID, Script
@@ -87,6 +92,8 @@ def test_the_counterpart_comes_from_another_address() -> None:
         60  > PA seq=1 len=10 to=other
     """)
     assert script.endpoint.stats.wrong_address == 0
+    again = script.endpoint.connect("other", script.now_s, rendezvous=WORD)
+    assert again.state is State.SYN_SENT, "the two have met: the word is free"
 
 
 def test_a_counterpart_whose_address_changes_meanwhile_is_followed() -> None:
@@ -237,3 +244,80 @@ def test_many_crossing_dials_of_one_pair_find_their_counterparts(seed: int) -> N
     assert not pair.a.accepted
     assert not pair.b.accepted
     assert all(pair.a.notices[conn] == [Notice.CONNECTED] for conn in left)
+
+
+def test_two_dials_to_which_a_peer_gives_one_id() -> None:
+    """A peer that knows two words can make us list two connections under one id of its own, and
+    then change both: each takes only what is its own off the list."""
+    endpoint = Endpoint(Config(), random.Random(1).getrandbits)
+    one, two = (endpoint.connect("peer", 0.0, rendezvous=word) for word in (b"one", b"two"))
+
+    def take(source: str, segment: Segment) -> None:
+        datagram = encode(segment)
+        endpoint.receive(datagram, len(datagram), source, 1.0)
+
+    def syn(word: bytes, cid: int, seq: int) -> Segment:
+        options = Options(mss=1000, version=1, connection_id=cid, rendezvous=word)
+        return Segment(0, seq, 0, SYN, 1000, 9_000_000, 0, options)
+
+    take("first", syn(b"one", 7, 100))
+    take("second", syn(b"two", 7, 100))
+    old = syn(b"two", 7, 100)._replace(cid=two.local_cid, flags=SYN | ACK, tsval=1)
+    take("first", old._replace(ack=to_wire(two.sender.iss + 1)))
+    assert (two.state, two.peer) == (State.SYN_RECEIVED, "first")
+    take("first", syn(b"one", 8, 200))
+    take("first", syn(b"two", 9, 200))
+    assert endpoint._by_peer == {("first", 8): one, ("first", 9): two}
+
+
+# -- whatever else arrives -----------------------------------------------------------------------
+
+ADDRESSES = ("peer", "other", "third")
+WORDS = (b"one", b"two", None)
+ARRIVALS = st.lists(
+    st.tuples(
+        st.sampled_from(ADDRESSES),
+        st.sampled_from((SYN, SYN | ACK, ACK, RST, RST | ACK, FIN | ACK)),
+        st.integers(0, 3),  # whom it is for: nobody yet, either dial, or somebody
+        st.integers(1, 3),  # the peer's id
+        st.integers(0, 2),  # its SEQ
+        st.booleans(),  # whether its ACK is the right one
+        st.sampled_from(WORDS),
+    ),
+    max_size=30,
+)
+
+
+@given(ARRIVALS, st.booleans())
+@settings(max_examples=300)
+def test_no_exchange_of_hostile_counterparts_does_any_harm(
+    arrivals: list[tuple[str, int, int, int, int, bool, bytes | None]], listening: bool
+) -> None:
+    """Peers that know both words mix up ids, addresses and roles: nothing raises, every table
+    names only connections that live, and the words of those that are over are free."""
+    endpoint = Endpoint(Config(), random.Random(1).getrandbits)
+    if listening:
+        endpoint.listen(10)
+    dials = [endpoint.connect("peer", 0.0, rendezvous=word) for word in WORDS if word is not None]
+    now_s = 0.0
+    for source, flags, whom, cid, seq, right, word in arrivals:
+        now_s += 0.01
+        dial = dials[whom % 2]
+        ack = to_wire(dial.sender.iss + 1) if right else 12345
+        options = Options(mss=1000, version=1, connection_id=cid, rendezvous=word)
+        local = (0, dials[0].local_cid, dials[1].local_cid, 99)[whom]
+        segment = Segment(local, seq, ack, flags, 1000, int(now_s * 1e6), 0, options)
+        datagram = encode(segment)
+        for conn in endpoint.receive(datagram, len(datagram), source, now_s):
+            while conn.poll(now_s) is not None:
+                pass
+            endpoint.settle(conn, now_s)
+    for conn in list(endpoint.connections.values()):
+        conn.abort(now_s)
+        endpoint.settle(conn, now_s)
+    assert not endpoint.connections
+    assert not endpoint._by_peer
+    assert not endpoint._opening
+    assert endpoint.half_open == 0
+    for word in (b"one", b"two"):
+        endpoint.connect("peer", now_s, rendezvous=word)

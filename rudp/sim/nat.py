@@ -68,6 +68,7 @@ class NatConfig:
         hairpin: Whether two inside sockets reach each other at their outside addresses (§6).
         refuses: Whether what is not let in is answered with "port unreachable", as by a machine
             that forwards for others without a firewall of its own; otherwise it just vanishes.
+            (Linux also keeps such a peer from the port then; that is not simulated.)
         lan: The link between the NAT and each host behind it, in each direction.
 
     Raises:

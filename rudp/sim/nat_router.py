@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NatRouter", "Transit"]
 
-_MOST_HOPS = 64
-
 
 class Transit(NamedTuple):
     """A datagram on its way, as the last NAT left it."""
@@ -108,10 +106,9 @@ class NatRouter(HostDirectory):
             raise TypeError(f"config must be a NatConfig, not {type(config).__name__}")
         if behind is not None:
             self._check_nat(behind)
+            if not _same_family(address, behind):
+                raise ValueError(f"behind is of another family than {address!r}: {behind!r}")
         box = self._register((address,), name)
-        if behind is not None and version(box.addresses[0]) != version(behind.address):
-            self._unregister(box)
-            raise ValueError(f"behind is of another address family than {address!r}: {behind!r}")
         rng = random.Random(f"{self.seed}/{box.addresses[0]}/nat")
         nat = box.nat = Nat(box, config, rng, behind)
         self._nats.append(nat)
@@ -137,7 +134,7 @@ class NatRouter(HostDirectory):
         """
         if behind is not None:
             self._check_nat(behind)
-            if addresses and not any((":" in one) == (":" in behind.address) for one in addresses):
+            if addresses and not any(_same_family(one, behind) for one in addresses):
                 raise ValueError(f"no address is of the family of behind, {behind!r}")
         host = super().add_host(*addresses, name=name)
         if behind is not None:
@@ -227,7 +224,7 @@ class NatRouter(HostDirectory):
         """Send a datagram from a NAT on into one of its two realms."""
         ip = transit.destination[0]
         box = self._next_box(realm, ip)
-        if box is None or box is nat.box or len(transit.way_back) >= _MOST_HOPS:
+        if box is None or box is nat.box:
             self._no_such_address()
             return
         hop = ip if box.nat is None or box.nat.address == ip else box.nat.address
@@ -242,8 +239,7 @@ class NatRouter(HostDirectory):
             return realm.address
         return destination
 
-    def _unregister(self, host: Host) -> None:
-        for ip in host.addresses:
-            del self._by_address[ip]
-        if host.name is not None:
-            del self._by_name[host.name]
+
+def _same_family(address: str, nat: Nat) -> bool:
+    """Whether an address, which may yet be none, is of the family of the NAT's."""
+    return (":" in address) == (":" in nat.address)

@@ -286,7 +286,7 @@ def test_impossible_nats() -> None:
         network.add_nat(OFFICE, name="home")
     with pytest.raises(ValueError, match="another network"):
         network.add_nat(OFFICE, behind=stranger)
-    with pytest.raises(ValueError, match="another address family"):
+    with pytest.raises(ValueError, match="another family"):
         network.add_nat("fd00::1", name="six", behind=nat)
     with pytest.raises(TypeError, match="config"):
         network.add_nat(OFFICE, FULL_CONE.mapping)  # type: ignore[arg-type]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rudp.config import Config
-from rudp.core import arrivals, expiry, losses, transmit
-from rudp.core.receive import Receiver
+from rudp.core import arrivals, expiry, losses, predicted, transmit
+from rudp.core.receive import AckNeed, Receiver
 from rudp.core.sender import Sender
 from rudp.core.states import CAN_SEND, Event, State, next_state
 from rudp.core.stats import ConnectionInfo, ConnectionStats
@@ -221,7 +221,8 @@ class Connection:
             self.receiver.note_mark(ecn, len(segment.payload))
         if self.observer is not None:
             self.observer.segment_received(segment, now_s)
-        arrivals.arrive(self, segment, now_s)
+        if not predicted.arrive(self, segment, now_s):
+            arrivals.arrive(self, segment, now_s)
 
     def poll(self, now_s: float) -> Train | None:
         """The next train to send to `peer`, with the ECN field `mark`; call until it gives None."""
@@ -236,6 +237,22 @@ class Connection:
             size = sum(map(len, train.buffers))
             self.observer.train_sent(bytes(train.buffers[0]), train.segments, size, now_s)
         return train
+
+    @property
+    def may_send(self) -> bool:
+        """Whether `poll()` may give something: false is certain, and cheaper to ask for."""
+        sender = self.sender
+        ledger = sender.ledger
+        return (
+            self.receiver.ack_need is AckNeed.NOW
+            or sender.buffer.end - ledger.snd_nxt + sender.fin_queued > 0
+            or ledger.lost.size > 0
+            or sender.probe_due
+            or self.probe_seq is not None
+            or self.path_reply is not None
+            or self._final is not None
+            or self.state < State.ESTABLISHED
+        )
 
     def on_too_big(self, size: int, now_s: float) -> None:
         """The socket refused the train that `poll()` gave last: its datagrams of `size` bytes are
@@ -282,6 +299,14 @@ class Connection:
             self.receiver.need_ack_now()
         self._challenge_tokens = tokens
 
+    def owe_ack(self, now_s: float) -> None:
+        """Data was taken: let the window follow, and acknowledge soon (RFC 9293 §3.8.6.3)."""
+        receiver = self.receiver
+        if now_s >= receiver.tune_at_s:
+            receiver.tune(now_s, self.sender.rtt.srtt_s)
+        if receiver.ack_need is AckNeed.DELAYED and not self.timers.is_set(Timer.DELAYED_ACK):
+            self.timers.set(Timer.DELAYED_ACK, now_s + self.config.delayed_ack)
+
     def repeat_syn_ack(self) -> None:
         """The peer's SYN came again: our SYN-ACK may be lost."""
         ledger = self.sender.ledger
@@ -296,8 +321,10 @@ class Connection:
             self._final = Segment(cid, seq, 0, RST, 0, 0, segment.tsval)
 
     def arm_give_up(self) -> None:
-        """Move the moment of giving up to a full period after the last progress."""
-        self.timers.set(Timer.GIVE_UP, self.sender.progress_s + expiry.patience_s(self))
+        """Give up a full period after the last progress; what progress follows is looked at when
+        the time has come."""
+        if not self.timers.is_set(Timer.GIVE_UP):
+            self.timers.set(Timer.GIVE_UP, self.sender.progress_s + expiry.patience_s(self))
 
     def arm_orphan(self, now_s: float) -> None:
         """Wait only so long in FIN-WAIT-2 once the application is gone."""
@@ -345,6 +372,8 @@ class Connection:
 
     def finish(self) -> None:
         """An orderly end, though not every step of the diagram was seen."""
+        if self.state is State.CLOSED:
+            return
         self.note_finished()
         self._gone(Event.FIN_ACKED if self.state is State.LAST_ACK else Event.ABORT)
 

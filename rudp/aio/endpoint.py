@@ -166,13 +166,11 @@ class Endpoint(Pump):
     ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
         """Dial `host` from this socket; the addresses of a name are tried in turn.
 
-        With `rendezvous` the peer is to dial at the same time, with the same bytes, the address at
-        which it is told that we are: the two dials become one connection (RFC 9293 §3.5,
-        simultaneous open). That is how two peers behind NATs reach each other: each learns the
-        other's public address from a server that both have talked to *from this endpoint*. SYNs
-        then go out every `config.punch_interval` seconds until one is let in; that the peer, or
-        its NAT, refuses some of them is not an error; and the peer may turn out to be at another
-        address than was dialled. A server of this endpoint never takes such a dial.
+        With `rendezvous` the peer is to dial us at the same time, with the same bytes: the two
+        dials become one connection (RFC 9293 §3.5), through NATs too, if each dials where a server
+        saw the other's *endpoint* (docs/nat.md). SYNs go out every `config.punch_interval` seconds;
+        refusals are no errors, the peer may turn out to be at another address than was dialled, and
+        no server of this endpoint takes such a dial.
 
         Args:
             protocol_factory: Called when the connection is established.

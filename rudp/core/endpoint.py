@@ -318,6 +318,14 @@ class Endpoint:
         if conn.state is State.SYN_RECEIVED:
             self._by_peer[peer, conn.peer_cid] = conn
 
+    def _meet(self, dial: Connection, peer: Address) -> Connection:
+        """The counterpart of a dial with a rendezvous has come, from wherever."""
+        if dial.peer != peer:
+            self._follow(dial, peer)
+        if dial.state is State.SYN_RECEIVED:
+            dial.repeat_syn_ack()
+        return dial
+
     def _unname(self, conn: Connection, peer_cid: int) -> None:
         """The peer's id for the connection, where it is, is no longer this one."""
         if self._by_peer.get((conn.peer, peer_cid)) is conn:
@@ -335,11 +343,7 @@ class Endpoint:
             return known
         dial = self._meetings.find(segment)
         if dial is not None:
-            if dial.peer != peer:
-                self._follow(dial, peer)
-            if dial.state is State.SYN_RECEIVED:
-                dial.repeat_syn_ack()
-            return dial
+            return self._meet(dial, peer)
         opening = self._opening.get(peer)
         if opening and len(opening) == 1 and may_cross(opening[0], segment):
             # Simultaneous open (RFC 9293 MUST-10). Of several dials nobody could tell which one

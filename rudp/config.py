@@ -43,6 +43,8 @@ class Config:
         max_holes: Most gaps in the received data that are kept track of; a segment that would
             open another is dropped (the next expected byte never is).
         initial_rto: Seconds before the first SYN is repeated (RFC 6298 §2.1).
+        punch_interval: Seconds between the first SYNs of a dial with a rendezvous, which opens a
+            way through NATs (RFC 5128 §3.3); after 25 of them up to eight times as many.
         min_rto: Seconds that the retransmission timeout exceeds the smoothed round-trip time
             by at least, as Linux has it. It has to stay well above the peer's `delayed_ack`.
         max_rto: Ceiling of the retransmission timeout in seconds (RFC 6298 §2.5).
@@ -85,6 +87,7 @@ class Config:
     receive_buffer: int = 16 << 20
     max_holes: int = 4096
     initial_rto: float = 1.0
+    punch_interval: float = 0.2
     min_rto: float = 0.2
     max_rto: float = 60.0
     delayed_ack: float = 0.025
@@ -145,6 +148,7 @@ _INTEGERS = (
 )
 _SECONDS = (
     ("initial_rto", 0.001, math.inf),
+    ("punch_interval", 0.001, math.inf),
     ("min_rto", 0.001, math.inf),
     ("max_rto", 0.001, math.inf),
     ("delayed_ack", 0.0, 0.499),

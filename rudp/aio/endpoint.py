@@ -161,29 +161,59 @@ class Endpoint(Pump):
         host: str,
         port: int,
         *,
+        rendezvous: bytes | None = None,
         config: Config | None = None,
     ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
         """Dial `host` from this socket; the addresses of a name are tried in turn.
 
-        Cancellation aborts the attempt. Raises `OSError` (`ConnectionRefusedError`,
-        `TimeoutError`, …) if none of them answers.
+        With `rendezvous` the peer is to dial us at the same time, with the same bytes: the two
+        dials become one connection (RFC 9293 §3.5), through NATs too, if each dials where a server
+        saw the other's *endpoint* (docs/nat.md). SYNs go out every `config.punch_interval` seconds;
+        refusals are no errors, the peer may turn out to be at another address than was dialled, and
+        no server of this endpoint takes such a dial.
+
+        Args:
+            protocol_factory: Called when the connection is established.
+            host: Name or address of the peer.
+            port: Port of the peer.
+            rendezvous: 1 to 16 bytes that both peers know and nobody can guess: as much as 8
+                random ones.
+            config: Settings; `connect_timeout` ends an attempt that nothing comes of.
+
+        Raises:
+            ConnectionRefusedError: The peer has no listener there.
+            TimeoutError: Nobody answered within `config.connect_timeout` seconds; with
+                `rendezvous` also that there is no way through the NATs.
+            OSError: No address could be resolved or reached; this endpoint dials with this
+                rendezvous already.
+            TypeError, ValueError: `rendezvous` is not 1 to 16 bytes.
+
+        Cancellation aborts the attempt.
         """
         infos = await udp.resolve(host, port, family=self.family)
         error: OSError | None = None
         for *_, address in infos:
             try:
-                return await self.dial(protocol_factory, address, config)
+                return await self.dial(protocol_factory, address, config, rendezvous)
             except OSError as exc:
                 error = exc
         raise error or OSError(f"no address for {host!r} in the endpoint's family")
 
     async def open_connection(
-        self, host: str, port: int, *, limit: int = 2**16, config: Config | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        limit: int = 2**16,
+        rendezvous: bytes | None = None,
+        config: Config | None = None,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """`create_connection()` with a reader and a writer, as `asyncio.open_connection()`."""
         reader = StreamReader(limit=limit, loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-        transport, _ = await self.create_connection(lambda: protocol, host, port, config=config)
+        transport, _ = await self.create_connection(
+            lambda: protocol, host, port, rendezvous=rendezvous, config=config
+        )
         return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
     async def create_server(
@@ -222,13 +252,17 @@ class Endpoint(Pump):
         return await self.create_server(factory, backlog=backlog, start_serving=start_serving)
 
     async def dial(
-        self, protocol_factory: ProtocolFactory, address: Address, config: Config | None = None
+        self,
+        protocol_factory: ProtocolFactory,
+        address: Address,
+        config: Config | None = None,
+        rendezvous: bytes | None = None,
     ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
         """Connect to a resolved address. Cancellation aborts the attempt."""
         if self._stopped or self._transport is None:
             raise ConnectionAborted(Reason.ENDPOINT_CLOSED)
         self.watch_icmp()
-        conn = self._core.connect(address, self._loop.time(), config)
+        conn = self._core.connect(address, self._loop.time(), config, rendezvous)
         opened: asyncio.Future[None] = self._loop.create_future()
         conn.owner = _Opening(conn, opened)
         try:

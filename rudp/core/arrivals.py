@@ -94,17 +94,16 @@ def _proves_another_peer(conn: Connection, seg: Segment, seq: int) -> bool:
     """A SYN-ACK for our SYN, after a SYN that crossed it and named other numbers.
 
     Anybody who knows our address can forge a bare SYN and make it look like a simultaneous
-    open; only who received our SYN can acknowledge it.
+    open; only who received our SYN can acknowledge it, or knows our rendezvous.
     """
-    return (
-        conn.state is State.SYN_RECEIVED
-        and not conn.passive
-        and seg.flags & (SYN | ACK | RST) == SYN | ACK
-        and seq != conn.receiver.irs
-        and from_wire(seg.ack, conn.sender.iss) == conn.sender.iss + 1
-        and bool(seg.options.connection_id)
-        and seg.options.version == WIRE_VERSION
-    )
+    if conn.state is not State.SYN_RECEIVED or conn.passive or seq == conn.receiver.irs:
+        return False
+    options, kind = seg.options, seg.flags & (SYN | ACK | RST)
+    if not options.connection_id or options.version != WIRE_VERSION:
+        return False
+    if kind == SYN:
+        return conn.rendezvous is not None and options.rendezvous == conn.rendezvous
+    return kind == SYN | ACK and from_wire(seg.ack, conn.sender.iss) == conn.sender.iss + 1
 
 
 def _reset(conn: Connection, seq: int, now_s: float) -> None:
@@ -191,7 +190,7 @@ def _in_syn_sent(conn: Connection, seg: Segment, now_s: float) -> None:
             return
         acked = True
     if flags & RST:
-        if acked:
+        if acked and conn.rendezvous is None:  # a peer that has not dialled yet refuses
             conn.fail(Reason.REFUSED)
         return
     options = seg.options

@@ -93,6 +93,7 @@ class Connection:
         "probe_seq",
         "reason",
         "receiver",
+        "rendezvous",
         "sender",
         "state",
         "stats",
@@ -116,6 +117,8 @@ class Connection:
         self.opened_s = now_s
         self.state = State.CLOSED
         self.passive = False
+        self.rendezvous: bytes | None = None
+        """What pairs this dial with the peer's; see `rudp.core.rendezvous`."""
         self.orphaned = False
         """The application has closed both directions: nobody will read."""
         self.finished = False
@@ -279,7 +282,8 @@ class Connection:
         sender = self.sender
         if self.stats.timeouts:
             sender.rtt.on_handshake_timeout()
-            sender.cc.cwnd = min(sender.cc.cwnd, sender.mss)  # RFC 5681 §3.1: the SYN was lost
+            if self.rendezvous is None:  # else a NAT dropped it, which is no congestion
+                sender.cc.cwnd = min(sender.cc.cwnd, sender.mss)  # RFC 5681 §3.1: the SYN was lost
         self.notices.append(Notice.CONNECTED)
         if self.config.keepalive is not None:
             self.timers.set(Timer.KEEPALIVE, now_s + self.config.keepalive)

@@ -17,7 +17,8 @@ from rudp.core import paths
 from rudp.core.answers import StatelessAnswers
 from rudp.core.connection import Address, Connection, Identity
 from rudp.core.ecn import EcnSender
-from rudp.core.states import State
+from rudp.core.rendezvous import Meetings, check_rendezvous, may_cross
+from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
 from rudp.telemetry.observer import Observer
@@ -42,6 +43,7 @@ class Endpoint:
         "_by_peer",
         "_half_open",
         "_heap",
+        "_meetings",
         "_observe",
         "_opening",
         "_random_bits",
@@ -82,6 +84,7 @@ class Endpoint:
         self._observe = observe
         self._by_peer: dict[tuple[Address, int], Connection] = {}
         self._opening: dict[Address, list[Connection]] = {}
+        self._meetings = Meetings()
         self._heap: list[tuple[float, int, Connection]] = []
         self._serial = 0
         self.can_probe_mtu = True
@@ -96,11 +99,25 @@ class Endpoint:
 
     # -- opening ---------------------------------------------------------------------------
 
-    def connect(self, peer: Address, now_s: float, config: Config | None = None) -> Connection:
-        """Active OPEN. Raises `OSError` if the endpoint has all the connections it may have."""
+    def connect(
+        self,
+        peer: Address,
+        now_s: float,
+        config: Config | None = None,
+        rendezvous: bytes | None = None,
+    ) -> Connection:
+        """Active OPEN; with `rendezvous` one that the peer's with the same bytes is to meet.
+
+        Raises `OSError` if the endpoint has all the connections it may have, or dials with that
+        rendezvous already; `TypeError` or `ValueError` for one that is not 1 to 16 bytes.
+        """
+        if rendezvous is not None and check_rendezvous(rendezvous) in self._meetings:
+            raise OSError("this endpoint dials with this rendezvous already")
         if len(self.connections) >= self.config.max_connections:
             raise OSError("max_connections of this endpoint are open")
         conn = self._new(config or self.config, peer, now_s)
+        if rendezvous is not None:
+            self._meetings.add(conn, rendezvous)
         conn.open()
         self._opening.setdefault(peer, []).append(conn)
         self.stats.opened += 1
@@ -165,14 +182,15 @@ class Endpoint:
         if conn.state is not before:
             self._handshake_moved(conn, before)
         elif conn.peer_cid != peer_cid:
-            del self._by_peer[conn.peer, peer_cid]
+            self._unname(conn, peer_cid)
             self._by_peer[conn.peer, conn.peer_cid] = conn
         return conn
 
     def unreachable(self, peer: Address) -> list[Connection]:
         """The network reported `peer` as unreachable: a hard error for connections that are
-        opening, a soft one for the rest (RFC 9293 §3.9.2.2, MUST-56)."""
-        failed = list(self._opening.get(peer, ()))
+        opening, a soft one for the rest (RFC 9293 §3.9.2.2, MUST-56). A NAT refuses what is
+        not awaited yet: for a dial with a rendezvous it is soft, too."""
+        failed = [conn for conn in self._opening.get(peer, ()) if conn.rendezvous is None]
         for conn in failed:
             conn.fail(Reason.UNREACHABLE)
             self._handshake_moved(conn, State.SYN_SENT)
@@ -279,9 +297,8 @@ class Endpoint:
         if not paths.may_come_from_elsewhere(conn, segment):
             self.stats.wrong_address += 1
             return None
-        if conn.state is State.SYN_SENT:
-            self._no_longer_opening(conn)
-            conn.peer = peer
+        if conn.state not in SYNCHRONIZED:
+            self._follow(conn, peer)
         elif paths.answers_probe(conn, segment, peer):
             known = self._by_peer.pop((conn.peer, conn.peer_cid), None)
             paths.move(conn, peer, now_s)
@@ -293,6 +310,27 @@ class Endpoint:
                 self._answers.emit(probe, peer)
         return conn
 
+    def _follow(self, conn: Connection, peer: Address) -> None:
+        """Whom a connection is dialling has shown itself at another address than the dialled."""
+        self._no_longer_opening(conn)
+        self._unname(conn, conn.peer_cid)
+        conn.peer = peer
+        if conn.state is State.SYN_RECEIVED:
+            self._by_peer[peer, conn.peer_cid] = conn
+
+    def _meet(self, dial: Connection, peer: Address) -> Connection:
+        """The counterpart of a dial with a rendezvous has come, from wherever."""
+        if dial.peer != peer:
+            self._follow(dial, peer)
+        if dial.state is State.SYN_RECEIVED:
+            dial.repeat_syn_ack()
+        return dial
+
+    def _unname(self, conn: Connection, peer_cid: int) -> None:
+        """The peer's id for the connection, where it is, is no longer this one."""
+        if self._by_peer.get((conn.peer, peer_cid)) is conn:
+            del self._by_peer[conn.peer, peer_cid]
+
     def _syn(self, segment: Segment, peer: Address, now_s: float) -> Connection | None:
         options = segment.options
         if not options.connection_id or options.version != WIRE_VERSION:
@@ -303,11 +341,18 @@ class Endpoint:
             if known.state is State.SYN_RECEIVED:
                 known.repeat_syn_ack()
             return known
+        dial = self._meetings.find(segment)
+        if dial is not None:
+            return self._meet(dial, peer)
         opening = self._opening.get(peer)
-        if opening and len(opening) == 1:
+        if opening and len(opening) == 1 and may_cross(opening[0], segment):
             # Simultaneous open (RFC 9293 MUST-10). Of several dials nobody could tell which one
             # it crosses: the two sides would have to pair them alike.
             return opening[0]
+        if options.rendezvous is not None:
+            # It comes again. A listener must not take what a dial of ours is about to wait for.
+            self.stats.early_rendezvous += 1
+            return None
         if self.backlog is None:
             self.stats.refused += 1
             self._answers.refuse(segment, peer, now_s)
@@ -335,6 +380,8 @@ class Endpoint:
 
     def _handshake_moved(self, conn: Connection, before: State) -> None:
         """A connection left SYN-SENT or SYN-RECEIVED."""
+        if conn.state is not State.SYN_RECEIVED:
+            self._meetings.remove(conn)
         if before is State.SYN_SENT:
             self._no_longer_opening(conn)
             if conn.state is not State.CLOSED:
@@ -368,10 +415,10 @@ class Endpoint:
             return
         del self.connections[conn.local_cid]
         self._half_open.pop(conn.local_cid, None)
+        self._meetings.remove(conn)
         self.stats.closed += 1
         self._no_longer_opening(conn)
-        if self._by_peer.get((conn.peer, conn.peer_cid)) is conn:
-            del self._by_peer[conn.peer, conn.peer_cid]
+        self._unname(conn, conn.peer_cid)
         if conn.observer is not None:
             conn.observer.closed(conn.reason)
 

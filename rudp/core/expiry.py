@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rudp.core import acks, losses
+from rudp.core import acks, losses, rendezvous
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.timers import Timer
 from rudp.errors import Reason
@@ -64,7 +64,8 @@ def _on_retransmit(conn: Connection, now_s: float) -> None:
         ledger.forget_sacks()  # RFC 2018 §8: the receiver has reneged
     losses.on_timeout(conn, now_s, reneged=reneged)
     first = sender.rtt.backoff == 0
-    sender.rtt.on_timeout()
+    if rendezvous.backs_off(conn):
+        sender.rtt.on_timeout()
     if conn.state in SYNCHRONIZED:
         sender.cc.on_timeout(now_s, sender.outstanding, first=first)
 

@@ -115,6 +115,7 @@ class EndpointStats:
     backlog_drops: int = 0
     limit_drops: int = 0
     refused: int = 0
+    early_rendezvous: int = 0
     opened: int = 0
     accepted: int = 0
     closed: int = 0

@@ -102,6 +102,7 @@ def _handshake(conn: Connection, now_s: float) -> Train | None:
         sack_permitted=conn.config.sack and (not passive or sender.peer_sack),
         version=WIRE_VERSION,
         connection_id=conn.local_cid,
+        rendezvous=None if passive else conn.rendezvous,
     )
     window = min(receiver.rcv_adv - receiver.rcv_nxt if passive else 0xFFFF, 0xFFFF)
     segment = Segment(

@@ -11,7 +11,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from rudp.config import Config
+from rudp.config import HEADER_BYTES, Config
 from rudp.congestion import resolve
 from rudp.core import paths
 from rudp.core.answers import StatelessAnswers
@@ -34,7 +34,8 @@ class Endpoint:
     Args:
         config: Settings of the endpoint and its connections.
         random_bits: A CSPRNG: `random_bits(n)` gives n random bits.
-        observe: Called with each new connection's id and peer; gives its observer, or None.
+        observe: Called with each new connection's id, peer and settings; gives its observer, or
+            None.
     """
 
     __slots__ = (
@@ -61,7 +62,7 @@ class Endpoint:
         self,
         config: Config,
         random_bits: Callable[[int], int],
-        observe: Callable[[int, Address], Observer | None] | None = None,
+        observe: Callable[[int, Address, Config], Observer | None] | None = None,
     ) -> None:
         resolve(config.congestion)  # an unknown controller is told here, not by a connection
         self.config = config
@@ -145,7 +146,7 @@ class Endpoint:
             if conn is None:
                 continue
             before, peer_cid = conn.state, conn.peer_cid
-            conn.arrive(segment, now_s, ecn)
+            conn.arrive(segment, now_s, ecn, stride - HEADER_BYTES)
             if before <= State.SYN_RECEIVED:
                 if conn.state is not before:
                     self._handshake_moved(conn, before)
@@ -232,7 +233,7 @@ class Endpoint:
         while cid == 0 or cid in self.connections or cid in self.time_wait:
             cid = self._random_bits(32)
         identity = Identity(cid, self._random_bits(32), self._random_bits(32))
-        observer = self._observe(cid, peer) if self._observe is not None else None
+        observer = self._observe(cid, peer, config) if self._observe is not None else None
         if not self.can_probe_mtu and config.mtu_discovery:
             config = config.replace(mtu_discovery=False)
         conn = Connection(config, identity, peer, now_s, observer)

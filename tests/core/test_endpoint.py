@@ -13,7 +13,9 @@ from rudp.core.endpoint import Endpoint
 from rudp.core.states import Event, State
 from rudp.errors import Reason
 from rudp.sim.link import LinkConfig
+from rudp.telemetry.observer import Observer
 from rudp.wire.segment import Segment, encode
+from rudp.wire.train import Train
 
 from .held import items_held
 from .pairs import exchange, watched_pair
@@ -236,7 +238,7 @@ def test_closed_connections_are_not_kept_for_their_timers() -> None:
 # -- watching ------------------------------------------------------------------------------
 
 
-class Watcher:
+class Watcher(Observer):
     """Notes what an observer is told."""
 
     def __init__(self) -> None:
@@ -246,11 +248,11 @@ class Watcher:
         assert isinstance(event, Event)
         self.told.append(f"{before.name} {after.name}")
 
-    def segment_received(self, segment: Segment, now_s: float) -> None:
+    def segment_received(self, segment: Segment, size: int, ecn: int, now_s: float) -> None:
         self.told.append(f"received {len(segment.payload)}")
 
-    def train_sent(self, first: bytes, segments: int, size: int, now_s: float) -> None:
-        self.told.append(f"sent {segments} of {size}")
+    def train_sent(self, train: Train, ecn: int, now_s: float) -> None:
+        self.told.append(f"sent {train.segments} of {sum(map(len, train.buffers))}")
 
     def closed(self, reason: enum.Enum | None) -> None:
         self.told.append(f"closed {reason.name if reason else None}")
@@ -261,7 +263,7 @@ def test_observer_is_told_everything() -> None:
     script = Script()
     watcher = Watcher()
     numbers = iter((LOCAL_ID, 1000, 0))
-    script.endpoint = Endpoint(Config(), lambda bits: next(numbers), lambda cid, peer: watcher)
+    script.endpoint = Endpoint(Config(), lambda bits: next(numbers), lambda *_: watcher)
     script.established()
     script.play("0 send 2000\n> A seq=1 len=1000\n> PA seq=1001 len=1000")
     script.play("10 < PA seq=1 ack=2001 len=7\n20 abort\n> RA seq=2001 ack=8")
@@ -274,5 +276,6 @@ def test_observer_is_told_everything() -> None:
         "sent 2 of 2048",
         "received 7",
         "ESTABLISHED CLOSED",
+        "sent 1 of 24",
         "closed ABORTED",
     ]

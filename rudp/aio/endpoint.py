@@ -11,6 +11,7 @@ from typing import Any
 from rudp.aio import registry, udp
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
+from rudp.aio.tracing import Observing
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
 from rudp.config import Config
@@ -52,7 +53,8 @@ class Endpoint(Pump):
         known: registry.LoopEndpoints,
         config: Config,
     ) -> None:
-        super().__init__(loop, config)
+        self._observing = Observing(known.traces)
+        super().__init__(loop, config, self._observing)
         self._known = known
         self._server: Server | None = None
         self._accept_factory: ProtocolFactory | None = None
@@ -64,6 +66,11 @@ class Endpoint(Pump):
     def __repr__(self) -> str:
         name = self.get_extra_info("sockname")
         return f"<rudp.Endpoint {name} {len(self._core.connections)} connections>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop has attached the socket."""
+        self._observing.bound(transport)
+        super().connection_made(transport)
 
     # -- making one --------------------------------------------------------------------------
 
@@ -115,6 +122,7 @@ class Endpoint(Pump):
         """An endpoint on a resolved address, or on `sock`. Raises `OSError`."""
         known = await registry.of_running_loop()
         loop = asyncio.get_running_loop()
+        known.traces.open(config)
         endpoint = cls(loop, known, config)
         await udp.open_datagram(
             loop,
@@ -226,6 +234,8 @@ class Endpoint(Pump):
         """Connect to a resolved address. Cancellation aborts the attempt."""
         if self._stopped or self._transport is None:
             raise ConnectionAborted(Reason.ENDPOINT_CLOSED)
+        if config is not None:
+            self._known.traces.open(config)
         self.watch_icmp()
         conn = self._core.connect(address, self._loop.time(), config)
         opened: asyncio.Future[None] = self._loop.create_future()
@@ -380,7 +390,8 @@ class Endpoint(Pump):
         self._accept_factory = factory
 
     def configure(self, config: Config) -> None:
-        """Settings for connections from now on."""
+        """Settings for connections from now on. Raises `OSError` where a trace cannot be opened."""
+        self._known.traces.open(config)
         self.config = self._core.config = config
 
     def stop_listening(self, server: Server) -> None:

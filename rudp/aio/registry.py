@@ -11,6 +11,8 @@ import weakref
 from collections.abc import AsyncIterator, Hashable
 from typing import TYPE_CHECKING
 
+from rudp.aio import tracing
+
 if TYPE_CHECKING:
     from rudp.aio.endpoint import Endpoint
     from rudp.aio.udp import Address
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
 class LoopEndpoints:
     """The endpoints of one event loop.
 
-    `shared` are the sockets of connections that name no local address, by what they depend on.
+    `shared` are the sockets of connections that name no local address, by what they depend on,
+    `traces` the files that connections are recorded to.
     """
 
     def __init__(self) -> None:
         self.endpoints: set[Endpoint] = set()
         self.shared: dict[Hashable, Endpoint] = {}
+        self.traces = tracing.of_environment()
         self.lifeline: AsyncIterator[None] | None = None
 
     def forget(self, endpoint: Endpoint) -> None:
@@ -69,4 +73,7 @@ async def _lifeline(known: LoopEndpoints) -> AsyncIterator[None]:
     finally:
         # The generator holds the loop (its finalizer hook), which would keep the loop for ever.
         known.lifeline = None
-        await asyncio.gather(*(endpoint.aclose() for endpoint in list(known.endpoints)))
+        try:
+            await asyncio.gather(*(endpoint.aclose() for endpoint in list(known.endpoints)))
+        finally:
+            known.traces.close()

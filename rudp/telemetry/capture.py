@@ -5,9 +5,10 @@ Wireshark, tshark and whatever else reads captures then analyse rudp as they ana
 
 from __future__ import annotations
 
+import enum
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from rudp.telemetry import pcapng, segments, tcp
 from rudp.telemetry.observer import Observer
@@ -16,11 +17,21 @@ from rudp.wire import options as opt
 from rudp.wire.segment import ACK, SYN, Segment
 from rudp.wire.train import Train
 
-__all__ = ["Capture", "CaptureObserver", "Ends"]
+__all__ = ["Capture", "CaptureObserver", "Ends", "Output"]
 
 _FIRST_PORT, _PORTS = 49_152, 16_384
 """The dynamic ports (RFC 6335 §6): made up from here where two connections share their own."""
 _MOST_PAIRS = 1 << 16
+
+
+class Output(Protocol):
+    """Takes a file's bytes."""
+
+    def write(self, data: bytes, /) -> None:
+        """Take `data`."""
+
+    def flush(self) -> None:
+        """A connection has ended: its trace wants to be read."""
 
 
 class Ends(NamedTuple):
@@ -40,7 +51,7 @@ class Capture:
     connection are captured in one file: they are two streams.
 
     Args:
-        write: Takes the file's bytes, the head at once.
+        output: Takes the file's bytes, the head at once.
         epoch_ns: Nanoseconds from 1970 to the zero of the connections' clock.
         payload_bytes: Most bytes of each segment's payload to keep; None keeps all.
         application: The writing program's name and version.
@@ -48,19 +59,19 @@ class Capture:
 
     def __init__(
         self,
-        write: Callable[[bytes], None],
+        output: Output,
         *,
         epoch_ns: int,
         payload_bytes: int | None = None,
         application: str = "rudp",
     ) -> None:
-        self.write = write
+        self.output = output
         self.epoch_ns = epoch_ns
         self.payload_bytes = payload_bytes
         self._pairs: OrderedDict[frozenset[Address], None] = OrderedDict()
         self._ports = 0
         description = "rudp's segments, translated to TCP's"
-        write(pcapng.section_header(application) + pcapng.interface("rudp", description))
+        output.write(pcapng.section_header(application) + pcapng.interface("rudp", description))
 
     def observer(self, ends: Ends) -> CaptureObserver:
         """The observer of a connection that begins."""
@@ -103,6 +114,10 @@ class CaptureObserver(Observer):
         """Write the segments of a train."""
         self._write(segments.sent(train), ecn, now_s, outbound=True)
 
+    def closed(self, reason: enum.Enum | None) -> None:
+        """Have it written."""
+        self._capture.output.flush()
+
     def _write(self, some: Iterable[Segment], ecn: int, now_s: float, *, outbound: bool) -> None:
         capture = self._capture
         time_ns = capture.epoch_ns + round(now_s * 1e9)
@@ -125,7 +140,7 @@ class CaptureObserver(Observer):
                     comment=comment,
                 )
             )
-        capture.write(b"".join(blocks))
+        capture.output.write(b"".join(blocks))
 
     def _begin(self, *, dialled: bool) -> None:
         ends = self._ends

@@ -30,9 +30,7 @@ _HEAD = struct.Struct("<II")
 _U32 = struct.Struct("<I")
 _OPTION = struct.Struct("<HH")
 _PACKET = struct.Struct("<IIIII")
-_DIRECTION = {
-    way: _OPTION.pack(_FLAGS, 4) + _U32.pack(way) for way in (_INBOUND, _OUTBOUND)
-}
+_DIRECTION = {way: _OPTION.pack(_FLAGS, 4) + _U32.pack(way) for way in (_INBOUND, _OUTBOUND)}
 _NO_MORE = _OPTION.pack(_END, 0)
 
 

@@ -153,7 +153,9 @@ def encode(packet: Packet) -> bytes:
         packet.window,
     )
     rest = options + packet.payload
-    checked = b"".join((source, target, _TCP_LENGTH.pack(_PROTOCOL, size), _TCP.pack(*fields, 0, 0)))
+    checked = b"".join(
+        (source, target, _TCP_LENGTH.pack(_PROTOCOL, size), _TCP.pack(*fields, 0, 0))
+    )
     tcp = _TCP.pack(*fields, checksum(checked + rest), 0)
     return _ip_header(source, target, size, packet.ecn) + tcp + rest
 

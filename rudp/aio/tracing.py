@@ -8,6 +8,7 @@ import itertools
 import os
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -255,17 +256,20 @@ class Traces:
 class Observing:
     """Gives the new connections of one socket their observers: logging, and their traces."""
 
-    __slots__ = ("_is_real", "_sockname", "_traces")
+    __slots__ = ("_address_for", "_is_real", "_sockname", "_traces")
 
     def __init__(self, traces: Traces) -> None:
         self._traces = traces
         self._sockname: udp.Address = ("0.0.0.0", 0)  # noqa: S104 - nothing is bound here
         self._is_real = False
+        self._address_for: Callable[[str], str] | None = None
 
     def bound(self, transport: asyncio.BaseTransport) -> None:
         """The socket is there."""
         self._sockname = transport.get_extra_info("sockname") or self._sockname
         self._is_real = transport.get_extra_info("socket") is not None
+        origin = udp.origin_of(asyncio.get_running_loop())
+        self._address_for = getattr(origin, "address_for", None)  # a simulated host's
 
     def __call__(self, connection_id: int, peer: object, config: Config) -> Observer | None:
         log = observe(connection_id, peer)
@@ -273,13 +277,19 @@ class Observing:
             return log
         if not isinstance(peer, tuple):
             return log
-        local = self._sockname
-        if self._is_real and local[0] in udp.ANY_ADDRESS:
-            local = udp.local_address(local, peer)
+        local = self._local_address(peer)
         traced = self._traces.observers(connection_id, local, peer, config)
         if not traced:
             return log
         return Guarded(traced if log is None else [log, *traced])
+
+    def _local_address(self, peer: udp.Address) -> udp.Address:
+        name = self._sockname
+        if name[0] not in udp.ANY_ADDRESS:
+            return name
+        if self._is_real:
+            return udp.local_address(name, peer)
+        return (self._address_for(peer[0]), *name[1:]) if self._address_for is not None else name
 
 
 def of_environment() -> Traces:

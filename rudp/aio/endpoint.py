@@ -16,6 +16,7 @@ from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
 from rudp.config import Config
 from rudp.core.connection import Connection
+from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import ConnectionAborted, Reason, error_for
@@ -259,6 +260,11 @@ class Endpoint(Pump):
     def stats(self) -> EndpointStats:
         """Counters; live."""
         return self._core.stats
+
+    @property
+    def core(self) -> Core:
+        """What is below, for metrics: to be read, not called."""
+        return self._core
 
     @property
     def connection_count(self) -> int:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Hashable
 from typing import TYPE_CHECKING
 
 from rudp.aio import tracing
+from rudp.core.stats import EndpointStats
 
 if TYPE_CHECKING:
     from rudp.aio.endpoint import Endpoint
@@ -28,12 +29,16 @@ class LoopEndpoints:
     def __init__(self) -> None:
         self.endpoints: set[Endpoint] = set()
         self.shared: dict[Hashable, Endpoint] = {}
+        self.past = EndpointStats()
+        """What endpoints that are closed had counted."""
         self.traces = tracing.of_environment()
         self.lifeline: AsyncIterator[None] | None = None
 
     def forget(self, endpoint: Endpoint) -> None:
         """The endpoint is closed."""
-        self.endpoints.discard(endpoint)
+        if endpoint in self.endpoints:
+            self.past.add(endpoint.stats)
+            self.endpoints.discard(endpoint)
         for key in [key for key, one in self.shared.items() if one is endpoint]:
             del self.shared[key]
 
@@ -52,6 +57,11 @@ class LoopEndpoints:
 _loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopEndpoints] = (
     weakref.WeakKeyDictionary()
 )
+
+
+def of_loop(loop: asyncio.AbstractEventLoop) -> LoopEndpoints | None:
+    """The endpoints of `loop`; None while it has had none."""
+    return _loops.get(loop)
 
 
 async def of_running_loop() -> LoopEndpoints:

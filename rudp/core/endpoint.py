@@ -356,6 +356,7 @@ class Endpoint:
         del self.connections[conn.local_cid]
         self._half_open.pop(conn.local_cid, None)
         self.stats.closed += 1
+        self.stats.connection_ended(conn.stats)
         self._no_longer_opening(conn)
         if self._by_peer.get((conn.peer, conn.peer_cid)) is conn:
             del self._by_peer[conn.peer, conn.peer_cid]

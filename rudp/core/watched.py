@@ -64,7 +64,7 @@ def metrics_of(conn: Connection) -> Metrics:
         min_rtt_s=rtt.min_s if measured else None,
         latest_rtt_s=rtt.latest_s if measured else None,
         rto_s=rtt.rto_s,
-        pacing_rate=cc.pacing_rate,
+        pacing_rate=cc.pacing_rate if measured else None,
         congestion_state=_congestion_state(conn),
     )
 

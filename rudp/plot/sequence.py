@@ -21,6 +21,7 @@ from rudp.wire.segment import ACK, RST, SYN
 __all__ = ["draw"]
 
 _Line = list[tuple[float, float]]
+_LEAST_KB = 2000
 
 
 @styled
@@ -59,7 +60,8 @@ def _draw_way(axes: Axes, conversation: Conversation, *, outbound: bool) -> None
         for step in conversation.steps
         if step.outbound is not outbound and step.flags & ACK and not step.flags & RST
     ]
-    unit = byte_unit([step.seq + step.length for step in data])
+    last = max(step.seq + step.length for step in data)
+    unit = byte_unit([last]) if last >= _LEAST_KB else Unit("bytes", 1.0)
     source, target = conversation.left, conversation.right
     if not outbound:
         source, target = target, source
@@ -67,14 +69,13 @@ def _draw_way(axes: Axes, conversation: Conversation, *, outbound: bool) -> None
     axes.set_ylabel(f"sequence number, {unit.name}")
     acks = [(step.time_s, step.ack * unit.factor) for step in answers]
     edges = [(step.time_s, (step.ack + step.window) * unit.factor) for step in answers]
-    top = max(step.seq + step.length for step in data) * unit.factor
     _stairs(axes, edges, PURPLE, "window's edge")
     _stairs(axes, acks, GREEN, "acknowledged")
     _bars(axes, _segments(data, unit, again=False), BLUE, "data")
     _bars(axes, _segments(data, unit, again=True), RED, "again")
     _bars(axes, _selective(answers, unit), BLACK, "SACK", width=0.6)
     # The window is often far above: it must not squeeze what there is to see.
-    axes.set_ylim(0, top * 1.12)
+    axes.set_ylim(0, last * unit.factor * 1.12)
     axes.set_xlim(left=0)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.02), ncols=5)
 

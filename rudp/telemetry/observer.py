@@ -25,7 +25,7 @@ class Metrics(NamedTuple):
     latest_rtt_s: float | None
     rto_s: float
     pacing_rate: float | None
-    """Bytes a second; None where nothing is paced."""
+    """Bytes a second; None where nothing is paced, or only by guess."""
     congestion_state: str
     """"slow_start", "congestion_avoidance" or "recovery", or the phase of a controller that has
     phases of its own."""

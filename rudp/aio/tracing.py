@@ -38,8 +38,9 @@ _loops = itertools.count(1)
 class _Output:
     """A file that is written in large pieces, and given up at the first error.
 
-    With `hold` it stays open; otherwise it is opened for each piece: a directory of a thousand
-    connections' files must not use up the program's descriptors.
+    With `hold` it is opened at once, which may raise `OSError`, and stays open; otherwise it is
+    opened for each piece: a directory of a thousand connections' files must not use up the
+    program's descriptors.
     """
 
     def __init__(self, path: Path, *, hold: bool) -> None:
@@ -48,12 +49,10 @@ class _Output:
         self._size = 0
         self._due_s = time.monotonic() + _WAITING_S
         self._is_open = True
+        self._mode = "wb"
         self._file: BinaryIO | None = None
-        file = open(path, "wb")  # noqa: SIM115 - held for longer than this call
         if hold:
-            self._file = file
-        else:
-            file.close()
+            self._file = open(path, "wb")  # noqa: SIM115 - held for longer than this call
 
     def write(self, data: bytes) -> None:
         """Take `data`. Never raises `OSError`."""
@@ -77,8 +76,9 @@ class _Output:
                 self._file.write(data)
                 self._file.flush()
             else:
-                with open(self._path, "ab") as file:
+                with open(self._path, self._mode) as file:
                     file.write(data)
+                self._mode = "ab"
         except OSError as exc:
             get_logger().warning("trace ended", path=str(self._path), error=str(exc))
             self._end()

@@ -9,7 +9,7 @@ from typing import Any
 
 from rudp.telemetry.conversation import Conversation, Read
 from rudp.telemetry.recording import Header, Recording, Sample
-from rudp.wire.seq import MASK
+from rudp.wire.seq import MASK, from_wire
 
 __all__ = ["QlogConnection", "read"]
 
@@ -60,16 +60,20 @@ class QlogConnection:
             raise ValueError(f"an event {event['name']} that rudp did not write") from None
 
     def recording(self) -> Recording:
-        """Its numbers, a row each time that one of them changed."""
+        """Its numbers, a row each time that one of them changed. Raises `ValueError` for events of
+        others."""
         found = Recording(Header(title=f"connection {self.group}"), truncated=self.truncated)
         counters = _Counters()
         numbers: dict[str, Any] = {}
         for event in self.events:
-            data = event["data"]
-            counters.take(event["name"], event["time"], data)
-            if event["name"] == _METRICS:
-                numbers.update(data)
-                found.append(_sample(event["time"], numbers, counters))
+            name, time_ms, data = event["name"], event["time"], event["data"]
+            try:
+                counters.take(name, time_ms, data)
+                if name == _METRICS:
+                    numbers.update(data)
+                    found.append(_sample(time_ms, numbers, counters))
+            except (KeyError, TypeError):
+                raise ValueError(f"an event {name} that rudp did not write") from None
         return found
 
 
@@ -79,6 +83,8 @@ class _Counters:
     def __init__(self) -> None:
         self.acked = self.lost = self.again = self.timeouts = self.probes = 0
         self._first: int | None = None
+        self._end = 0
+        """How many bytes were sent so far."""
         self._sizes: dict[int, int] = {}
         self._timeout_ms = -1.0
 
@@ -89,6 +95,8 @@ class _Counters:
             if self._first is None:
                 self._first = data["segment"]["seq"]
             if size:
+                end = (data["segment"]["seq"] + size - self._first - 1) & MASK
+                self._end = max(self._end, from_wire(end, self._end))
                 self._sizes[data["header"]["packet_number"]] = size
             if "trigger" in data:
                 self.again += size
@@ -98,9 +106,9 @@ class _Counters:
                 for first, last in frame.get("acked_ranges", ()):
                     for number in range(first, last + 1):
                         self._sizes.pop(number, None)
-            acked = (data["segment"]["ack"] - self._first - 1 - self.acked) & MASK
-            if acked < 1 << 31:
-                self.acked += acked
+            acked = (data["segment"]["ack"] - self._first - 1) & MASK
+            # Not the FIN's sequence number, and no acknowledgement that another has overtaken.
+            self.acked = min(max(self.acked, from_wire(acked, self.acked)), self._end)
         elif name == "recovery:packet_lost":
             self.lost += self._sizes.get(data["header"]["packet_number"], 0)
             if data["trigger"] == "pto_expired" and time_ms != self._timeout_ms:
@@ -158,9 +166,10 @@ def read(text: str) -> list[QlogConnection]:
     try:
         whole = json.loads(text)
         (trace,) = whole["traces"]
-        return _group(trace, trace["events"], truncated=False)
+        events = list(trace["events"])
     except (ValueError, KeyError, TypeError):
         raise ValueError("not a qlog file, or one that was not closed") from None
+    return _group(trace, events, truncated=False)
 
 
 def _read_sequence(text: str) -> tuple[dict[str, Any], list[Any], bool]:
@@ -180,7 +189,7 @@ def _read_sequence(text: str) -> tuple[dict[str, Any], list[Any], bool]:
 
 
 def _group(trace: dict[str, Any], events: list[Any], truncated: bool) -> list[QlogConnection]:
-    common = trace.get("common_fields", {})
+    common = trace.get("common_fields") or {}
     found: dict[str, QlogConnection] = {}
     for event in _checked(events):
         group = str(event.get("group_id", common.get("group_id", "")))

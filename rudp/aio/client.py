@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from rudp.aio import registry, tls, udp
 from rudp.aio.endpoint import Endpoint, ProtocolFactory
+from rudp.aio.streams import StreamReader
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address, AddressInfo
 from rudp.config import Config
@@ -114,7 +115,7 @@ async def open_connection(
     cancellation are those of `create_connection()`.
     """
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    reader = StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport, _ = await create_connection(
         lambda: protocol,

@@ -11,6 +11,7 @@ from typing import Any
 from rudp.aio import registry, udp
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
+from rudp.aio.streams import StreamReader
 from rudp.aio.tracing import Observing
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
@@ -189,7 +190,7 @@ class Endpoint(Pump):
         self, host: str, port: int, *, limit: int = 2**16, config: Config | None = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """`create_connection()` with a reader and a writer, as `asyncio.open_connection()`."""
-        reader = asyncio.StreamReader(limit=limit, loop=self._loop)
+        reader = StreamReader(limit=limit, loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
         transport, _ = await self.create_connection(lambda: protocol, host, port, config=config)
         return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
@@ -224,7 +225,7 @@ class Endpoint(Pump):
         loop = self._loop
 
         def factory() -> asyncio.BaseProtocol:
-            reader = asyncio.StreamReader(limit=limit, loop=loop)
+            reader = StreamReader(limit=limit, loop=loop)
             return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
 
         return await self.create_server(factory, backlog=backlog, start_serving=start_serving)

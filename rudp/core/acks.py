@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 
 _LONGEST_RTT_S = 60.0
+_TELL_EVERY_S = 0.002
+"""Two ticks of a loop: of a dialogue of small messages, which tests no window, a controller
+learns as much from one acknowledgement in so long a time as from all of them."""
 _LEAST_PROBE_S = 0.01
 """A loop that is busy for some milliseconds must not look like a lost tail."""
 MAX_SACKED_RANGES = 2048
@@ -67,6 +70,27 @@ def process(conn: Connection, seg: Segment, seq: int, ack: int, now_s: float) ->
     rearm(conn, now_s, restart=delivery.advanced > 0 or repairing)
 
 
+def in_order(conn: Connection, delivery: Delivery, prior_in_flight: int, now_s: float) -> None:
+    """The oldest data was acknowledged, and nothing is or was in doubt (`Sender.is_calm`)."""
+    sender = conn.sender
+    ledger, newest = sender.ledger, delivery.newest
+    rtt_s = None
+    if newest is not None:
+        rtt_s = max(now_s - newest.sent_s, 1e-6)
+        if _is_round_trip(conn, rtt_s, now_s):
+            sender.rtt.sample(rtt_s)
+        else:
+            rtt_s = None
+    sender.rack.on_delivered(delivery, now_s)
+    was_full = ledger.snd_una - delivery.advanced < sender.full_until
+    _on_advance(conn, now_s)
+    if delivery.marked and sender.ecn is not None:
+        sender.ecn.on_feedback(None, delivery.marked, now_s)
+    told = _Told(prior_in_flight, rtt_s, 0, 0, was_full, False)
+    _tell_controller(conn, delivery, told, now_s)
+    rearm(conn, now_s, restart=True)
+
+
 def _without_news(
     conn: Connection, seg: Segment, ack: int, now_s: float, *, window_moved: bool
 ) -> None:
@@ -108,13 +132,13 @@ def rearm(conn: Connection, now_s: float, *, restart: bool) -> None:
             arm_probe(conn, now_s)
         timers.stop(Timer.PERSIST)
         return
+    if not sender.has_new:
+        timers.stop_recovery()
+        sender.persist_backoff = 0
+        return
     timers.stop(Timer.RETRANSMIT)
     timers.stop(Timer.PROBE)
     timers.stop(Timer.REORDER)
-    if not sender.has_new:
-        timers.stop(Timer.PERSIST)
-        timers.stop(Timer.GIVE_UP)
-        sender.persist_backoff = 0
 
 
 def arm_probe(conn: Connection, now_s: float) -> None:
@@ -176,7 +200,6 @@ def _on_advance(conn: Connection, now_s: float) -> None:
     sender.rtt.on_new_ack()
     sender.dup_acks.on_new_ack()
     sender.progress_s = now_s
-    conn.arm_give_up()
 
 
 def _round_trip(conn: Connection, delivery: Delivery, echo_s: float, now_s: float) -> float | None:
@@ -194,10 +217,17 @@ def _round_trip(conn: Connection, delivery: Delivery, echo_s: float, now_s: floa
     if delivery.advanced:
         rtt_s = min(rtt_s, now_s - echo_s)
     rtt_s = max(rtt_s, 1e-6)
-    if rtt_s > min(now_s - conn.opened_s + 1e-6, max(conn.config.max_rto, _LONGEST_RTT_S)):
-        return None  # not a round trip: forged, or the machine was suspended in between
+    if not _is_round_trip(conn, rtt_s, now_s):
+        return None
     conn.sender.rtt.sample(rtt_s)
     return rtt_s
+
+
+def _is_round_trip(conn: Connection, rtt_s: float, now_s: float) -> bool:
+    """Whether it can be one: it was not forged, nor was the machine suspended in between."""
+    return rtt_s <= now_s - conn.opened_s + 1e-6 and rtt_s <= max(
+        conn.config.max_rto, _LONGEST_RTT_S
+    )
 
 
 def _on_window(conn: Connection, now_s: float) -> None:
@@ -241,23 +271,29 @@ def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: f
     sender = conn.sender
     prior_in_flight, rtt_s, lost, marked, was_full, in_recovery = told
     ledger, rtt, cc, newest = sender.ledger, sender.rtt, sender.cc, delivery.newest
+    # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
+    limited = was_full or (cc.cwnd < cc.ssthresh and 2 * prior_in_flight >= cc.cwnd)
+    app_limited = newest is not None and newest.at.app_limited
+    delivered = delivery.delivered + sender.untold_bytes
+    if app_limited and now_s < sender.tell_at_s and not (limited or lost or marked or in_recovery):
+        sender.untold_bytes = delivered
+        return
+    sender.untold_bytes = 0
+    sender.tell_at_s = now_s + _TELL_EVERY_S
     prior_delivered = newest.at.delivered if newest is not None else 0
     round_start = newest is not None and prior_delivered >= sender.next_round_delivered
     if round_start:
         sender.next_round_delivered = ledger.delivered
         if newest is not None and newest.end - newest.start >= sender.mss:
             sender.mtu.on_acked(sender.mtu.size)
-    app_limited = newest is not None and newest.at.app_limited
     if delivery.rate and not (app_limited and delivery.rate < sender.delivery_rate):
         sender.delivery_rate = delivery.rate
-    # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
-    limited = was_full or (cc.cwnd < cc.ssthresh and 2 * prior_in_flight >= cc.cwnd)
     # RFC 5681 §3.2, step 1: duplicates let new data out (RFC 3042), and do not open the window.
     limited = limited and (delivery.advanced > 0 or ledger.snd_una < sender.recover)
     cc.on_ack(
         AckEvent(
             now_s,
-            delivery.delivered,
+            delivered,
             ledger.delivered,
             prior_in_flight,
             ledger.in_flight,

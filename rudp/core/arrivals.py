@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rudp.core import acks
 from rudp.core.receive import AckNeed, widen, window_scale
 from rudp.core.states import CAN_RECEIVE, Event, State
-from rudp.core.timers import Timer
 from rudp.errors import Reason
 from rudp.wire.options import WIRE_VERSION
 from rudp.wire.segment import ACK, FIN, RST, SYN, Segment
@@ -171,15 +170,12 @@ def _take_data(conn: Connection, seg: Segment, seq: int, now_s: float) -> None:
         conn.note_unread(now_s)
         return
     receiver.accept(seq, seg.payload, seg.segments, fin=bool(seg.flags & FIN))
-    if now_s >= receiver.tune_at_s:
-        receiver.tune(now_s, conn.sender.rtt.srtt_s)
     if receiver.fin_received:
         conn.move(Event.RECEIVE_FIN)
         conn.note_eof()
         if conn.orphaned:
             conn.after_ack_as_orphan(now_s)
-    if receiver.ack_need is AckNeed.DELAYED and not conn.timers.is_set(Timer.DELAYED_ACK):
-        conn.timers.set(Timer.DELAYED_ACK, now_s + conn.config.delayed_ack)
+    conn.owe_ack(now_s)
 
 
 def _in_syn_sent(conn: Connection, seg: Segment, now_s: float) -> None:

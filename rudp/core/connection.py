@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rudp.config import Config
-from rudp.core import arrivals, expiry, losses, transmit, watched
-from rudp.core.receive import Receiver
+from rudp.core import arrivals, expiry, losses, predicted, transmit, watched
+from rudp.core.receive import AckNeed, Receiver
 from rudp.core.sender import Sender
 from rudp.core.states import CAN_SEND, Event, State, next_state
 from rudp.core.stats import ConnectionInfo, ConnectionStats
@@ -216,10 +216,10 @@ class Connection:
         raises. `size` is the payload of every segment of a run but the last, in bytes."""
         if ecn and segment.payload:
             self.receiver.note_mark(ecn, len(segment.payload))
-        if self.observer is None:
-            arrivals.arrive(self, segment, now_s)
-        else:
+        if self.observer is not None:
             watched.arrive(self, self.observer, segment, size, ecn, now_s)
+        elif not predicted.arrive(self, segment, now_s):
+            arrivals.arrive(self, segment, now_s)
 
     def poll(self, now_s: float) -> Train | None:
         """The next train to send to `peer`, with the ECN field `mark`; call until it gives None."""
@@ -282,6 +282,14 @@ class Connection:
             self.receiver.need_ack_now()
         self._challenge_tokens = tokens
 
+    def owe_ack(self, now_s: float) -> None:
+        """Data was taken: let the window follow, and acknowledge soon (RFC 9293 §3.8.6.3)."""
+        receiver = self.receiver
+        if now_s >= receiver.tune_at_s:
+            receiver.tune(now_s, self.sender.rtt.srtt_s)
+        if receiver.ack_need is AckNeed.DELAYED and not self.timers.is_set(Timer.DELAYED_ACK):
+            self.timers.set(Timer.DELAYED_ACK, now_s + self.config.delayed_ack)
+
     def repeat_syn_ack(self) -> None:
         """The peer's SYN came again: our SYN-ACK may be lost."""
         ledger = self.sender.ledger
@@ -296,8 +304,10 @@ class Connection:
             self._final = Segment(cid, seq, 0, RST, 0, 0, segment.tsval)
 
     def arm_give_up(self) -> None:
-        """Move the moment of giving up to a full period after the last progress."""
-        self.timers.set(Timer.GIVE_UP, self.sender.progress_s + expiry.patience_s(self))
+        """Give up a full period after the last progress; what progress follows is looked at when
+        the time has come."""
+        if not self.timers.is_set(Timer.GIVE_UP):
+            self.timers.set(Timer.GIVE_UP, self.sender.progress_s + expiry.patience_s(self))
 
     def arm_orphan(self, now_s: float) -> None:
         """Wait only so long in FIN-WAIT-2 once the application is gone."""

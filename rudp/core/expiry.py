@@ -143,7 +143,9 @@ def _on_keepalive(conn: Connection, now_s: float) -> None:
 
 def _on_give_up(conn: Connection, now_s: float) -> None:
     """R2, the user timeout, or a peer that stopped answering zero-window probes."""
-    if conn.state in (State.SYN_SENT, State.SYN_RECEIVED):
+    if now_s < conn.sender.progress_s + patience_s(conn):
+        conn.arm_give_up()  # the peer has answered meanwhile
+    elif conn.state in (State.SYN_SENT, State.SYN_RECEIVED):
         conn.fail(Reason.CONNECT_TIMEOUT)
     elif conn.config.user_timeout is not None:
         conn.abort(now_s, Reason.USER_TIMEOUT)

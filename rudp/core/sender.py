@@ -78,8 +78,10 @@ class Sender:
         "snd_wl2",
         "snd_wnd",
         "tail_probe",
+        "tell_at_s",
         "timeout_s",
         "undo",
+        "untold_bytes",
     )
 
     def __init__(self, config: Config, iss: int, now_s: float) -> None:
@@ -115,6 +117,10 @@ class Sender:
         """A round trip ends when something sent after this much was delivered arrives."""
         self.full_until = iss
         """Up to here it was the congestion window that bounded what was sent."""
+        self.untold_bytes = 0
+        """Delivered, and the controller was not told of it yet."""
+        self.tell_at_s = 0.0
+        """Before this it need not be told of what does not concern it."""
         self.delivery_rate = 0.0
         """The last delivery-rate sample that no lack of data understated, bytes a second."""
         self._start_recovery_state()
@@ -180,6 +186,21 @@ class Sender:
     def outstanding(self) -> int:
         """Sequence numbers sent and not cumulatively acknowledged."""
         return self.ledger.snd_nxt - self.ledger.snd_una
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing is missing, in doubt or being repaired: an acknowledgement of the
+        oldest data says no more than that."""
+        ledger = self.ledger
+        return self.peer_sack and not (
+            ledger.sacked.size
+            or ledger.lost.size
+            or self.in_recovery
+            or self.after_timeout
+            or self.frto
+            or self.tail_probe is not None
+            or self.mtu_probe is not None
+        )
 
     @property
     def unsent(self) -> int:

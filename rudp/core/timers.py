@@ -32,6 +32,7 @@ class Timer(enum.IntEnum):
 
 
 NEVER = math.inf
+_RECOVERY = (Timer.RETRANSMIT, Timer.PERSIST, Timer.GIVE_UP, Timer.REORDER, Timer.PROBE)
 _HARMLESS = (Timer.DELAYED_ACK, Timer.PACING)
 
 
@@ -62,6 +63,12 @@ class Timers:
     def stop(self, timer: Timer) -> None:
         """Stop `timer`."""
         self._deadlines[timer] = NEVER
+
+    def stop_recovery(self) -> None:
+        """Stop what waits for acknowledgements: nothing is outstanding, nothing is to be sent."""
+        deadlines = self._deadlines
+        for timer in _RECOVERY:
+            deadlines[timer] = NEVER
 
     def stop_all(self) -> None:
         """Stop every timer."""

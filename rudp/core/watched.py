@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rudp.buffers.rangeset import RangeSet
-from rudp.core import arrivals, expiry
+from rudp.core import arrivals, expiry, predicted
 from rudp.core.timers import NEVER
 from rudp.telemetry.observer import Metrics, Observer
 from rudp.wire.segment import Segment
@@ -24,12 +24,17 @@ def arrive(
     """SEGMENT ARRIVES; `size` is the payload of every segment of a run but the last."""
     observer.segment_received(segment, size, ecn, now_s)
     if not observer.wants_metrics:
-        arrivals.arrive(conn, segment, now_s)
+        _take(conn, segment, now_s)
         return
     before = list(conn.sender.ledger.lost)
-    arrivals.arrive(conn, segment, now_s)
+    _take(conn, segment, now_s)
     trigger = "time_threshold" if conn.sender.peer_sack else "reordering_threshold"
     _tell(conn, observer, before, trigger, now_s)
+
+
+def _take(conn: Connection, segment: Segment, now_s: float) -> None:
+    if not predicted.arrive(conn, segment, now_s):
+        arrivals.arrive(conn, segment, now_s)
 
 
 def on_timer(conn: Connection, observer: Observer, now_s: float, *, acks_only: bool) -> None:

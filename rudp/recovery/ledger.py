@@ -239,6 +239,37 @@ class Ledger:
             head_again_s,
         )
 
+    def acknowledge_in_order(self, una: int, now_s: float, min_rtt_s: float) -> Delivery | None:
+        """The same for the case without detours: nothing is selectively acknowledged or deemed
+        lost, and nothing below `una` was sent twice. None, with nothing changed, if that was."""
+        entries = self._entries
+        done = marked = 0
+        for entry in entries:
+            if entry.start >= una:
+                break
+            if entry.again_s is not None:
+                return None
+            newest = entry
+            if entry.marked:
+                marked += min(una, entry.end) - entry.start
+            if entry.end > una:
+                break
+            done += 1
+        advanced = una - self.snd_una
+        self.snd_una = una
+        if una > self.fack:
+            self.fack = una
+        self.delivered += advanced
+        for entry in entries[:done]:
+            self.order.remove(entry)
+        del entries[:done]
+        if newest.end > una:
+            newest.start = una
+        rate = self._rate(newest, now_s, min_rtt_s)
+        return Delivery(
+            advanced, advanced, False, rate, newest, una, False, newest.sent_s, marked, None
+        )
+
     def lose(self, entry: Entry, end: int) -> int:
         """Deem the transmission `entry` lost up to `end`; returns the bytes newly marked."""
         if end >= entry.end:

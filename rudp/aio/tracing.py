@@ -8,6 +8,7 @@ import itertools
 import os
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -204,7 +205,7 @@ class Traces:
         """`always` records every connection, whatever its settings say."""
         self._always = always
         self._by_path: dict[str, TraceFile] = {}
-        self._given: dict[int, TraceFile] = {}
+        self._given: weakref.WeakSet[TraceFile] = weakref.WeakSet()
 
     def open(self, config: Config) -> None:
         """Open what `config.trace` names, unless it is open. Raises `OSError` and `ValueError`."""
@@ -220,7 +221,7 @@ class Traces:
             found.append(self._by_path[path])
         elif trace is not None:
             if isinstance(trace, TraceFile):
-                self._given[id(trace)] = trace
+                self._given.add(trace)
             found.append(trace)
         return found
 
@@ -245,7 +246,7 @@ class Traces:
 
     def close(self) -> None:
         """The loop ends: close what was opened here, and what the program holds is written."""
-        for trace in self._given.values():
+        for trace in self._given:
             trace.flush()
         for trace in self._by_path.values():
             trace.close()

@@ -38,7 +38,6 @@ TIMESTAMP_BYTES = _TS.size
 """TCP's MSS counts the options of a segment (RFC 6691), rudp's does not count timestamps."""
 MAX_OPTION_BYTES = 40
 """The data offset has four bits: 60 bytes of header, 20 of them fixed."""
-_SACK_BLOCKS = (MAX_OPTION_BYTES - TIMESTAMP_BYTES - 4) // 8
 
 _PROTOCOL = 6
 _TTL = 64
@@ -100,9 +99,12 @@ def _tcp_options(options: Options) -> bytes:
         mss=options.mss and min(options.mss + TIMESTAMP_BYTES, 0xFFFF),
         window_scale=options.window_scale,
         sack_permitted=options.sack_permitted,
-        sack=options.sack[:_SACK_BLOCKS],
     )
-    return opt.encode(kept)
+    block = opt.encode(kept)
+    room = (MAX_OPTION_BYTES - TIMESTAMP_BYTES - len(block) - 2) // 8
+    if options.sack and room:
+        block = opt.encode(kept._replace(sack=options.sack[:room]))
+    return block
 
 
 def timestamps_of(block: bytes) -> tuple[int, int] | None:

@@ -13,6 +13,8 @@ import pytest
 
 import rudp
 from rudp.sim import LinkConfig, Network, run
+from rudp.telemetry.conversation import conversations_of
+from rudp.telemetry.pcapng import Reading
 from rudp.wire.segment import ACK, FIN, SYN
 
 from . import tshark
@@ -267,3 +269,7 @@ def test_real_sockets(tmp_path: Path, run_real: Callable[..., Any], config: rudp
     run_real(main())
     assert tshark.follow(path, 0) == (REQUEST, ANSWER)
     assert tshark.follow(path, 1) == (REQUEST, ANSWER)
+    left, right = conversations_of(Reading(path.read_bytes()))
+    sent = {(step.seq, step.length) for step in left.steps if step.outbound and step.length}
+    arrived = {(step.seq, step.length) for step in right.steps if not step.outbound}
+    assert arrived >= sent, "a run is cut where the datagrams began"

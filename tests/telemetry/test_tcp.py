@@ -136,6 +136,15 @@ def test_three_sack_blocks_have_room() -> None:
     tcp.encode(packet)
 
 
+def test_options_that_are_too_many() -> None:
+    """No honest sender puts SACK blocks into a SYN; a forger's are left out as far as need be."""
+    blocks = tuple((at, at + 5) for at in range(100, 180, 10))
+    everything = Options(mss=1000, window_scale=9, sack_permitted=True, sack=blocks)
+    packet = packet_of(Segment(1, 10, 20, SYN, 0, 5, 6, everything), *FOUR)
+    tcp.encode(packet)
+    assert opt.parse(packet.options) == Options(1012, 9, True, blocks[:1])
+
+
 @pytest.mark.parametrize("ends", [FOUR, SIX])
 def test_the_largest_segment(ends: tuple[tcp.Address, tcp.Address]) -> None:
     """65,507 bytes of UDP payload become 65,535 bytes of IPv4 packet, to the byte."""

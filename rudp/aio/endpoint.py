@@ -72,6 +72,7 @@ class Endpoint(Pump):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has attached the socket."""
         self._observing.bound(transport)
+        self._core.strays = self._observing.strays_of(self.config)
         super().connection_made(transport)
 
     # -- making one --------------------------------------------------------------------------
@@ -400,6 +401,7 @@ class Endpoint(Pump):
         """Settings for connections from now on. Raises `OSError` where a trace cannot be opened."""
         self._known.traces.open(config)
         self.config = self._core.config = config
+        self._core.strays = self._observing.strays_of(config)
 
     def stop_listening(self, server: Server) -> None:
         """Refuse new connections; those that exist go on."""

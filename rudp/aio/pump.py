@@ -306,6 +306,8 @@ class Pump(StoppableProtocol):
         outbox = self._core.outbox
         while outbox and self._can_send:
             peer, train = outbox.popleft()
+            if self._core.strays is not None:
+                self._core.strays.answer_sent(train, peer, self._now_s())
             self._send(train, peer)
 
     def _wait_for_turn(self, conn: Connection) -> None:

@@ -16,12 +16,14 @@ from typing import BinaryIO
 
 from rudp.aio import udp
 from rudp.config import Config, Tracer
-from rudp.telemetry.capture import Capture, Ends
+from rudp.telemetry.capture import Capture, Ends, Route
 from rudp.telemetry.events import get_logger, observe
 from rudp.telemetry.guard import Guarded
 from rudp.telemetry.observer import Observer
 from rudp.telemetry.qlog import Framing, QlogFile
 from rudp.telemetry.qlog_observer import QlogObserver
+from rudp.wire.segment import Segment
+from rudp.wire.train import Train
 
 __all__ = ["TraceFile"]
 
@@ -159,10 +161,21 @@ class TraceFile:
         if self._closed:
             return None
         ends = Ends(connection_id, local[:2], peer[:2])
-        if self._framing is not None:
+        capture = self.capture_file()
+        if capture is None:
             if self._qlog is None:
-                self._qlog = self._qlog_file(self._output, self._framing, None)
+                self._qlog = self._qlog_file(self._output, self._framing or "json-seq", None)
             return QlogObserver(self._qlog, ends)
+        captured = capture.observer(ends)
+        if self._directory is None:
+            return captured
+        output = _Output(self._directory / f"{connection_id:08x}.sqlog", hold=False)
+        return Guarded((captured, QlogObserver(self._qlog_file(output, "json-seq", ends), ends)))
+
+    def capture_file(self) -> Capture | None:
+        """The capture, if this is one that is open."""
+        if self._closed or self._framing is not None:
+            return None
         if self._capture is None:
             self._capture = Capture(
                 self._output,
@@ -170,11 +183,7 @@ class TraceFile:
                 payload_bytes=self._payload_bytes,
                 application=_application(),
             )
-        captured = self._capture.observer(ends)
-        if self._directory is None:
-            return captured
-        output = _Output(self._directory / f"{connection_id:08x}.sqlog", hold=False)
-        return Guarded((captured, QlogObserver(self._qlog_file(output, "json-seq", ends), ends)))
+        return self._capture
 
     def _qlog_file(self, output: _Output, framing: Framing, single: Ends | None) -> QlogFile:
         return QlogFile(
@@ -239,6 +248,11 @@ class Traces:
             get_logger().warning("nothing is traced", trace=repr(config.trace), error=repr(exc))
         return found
 
+    def captures(self, config: Config) -> list[Capture]:
+        """Those that take what belongs to no connection, too."""
+        files = [tracer for tracer in self._of(config) if isinstance(tracer, TraceFile)]
+        return [found for file in files if (found := file.capture_file()) is not None]
+
     @property
     def any_always(self) -> bool:
         """Whether connections are recorded that do not ask for it."""
@@ -257,13 +271,14 @@ class Traces:
 class Observing:
     """Gives the new connections of one socket their observers: logging, and their traces."""
 
-    __slots__ = ("_address_for", "_is_real", "_sockname", "_traces")
+    __slots__ = ("_address_for", "_captures", "_is_real", "_sockname", "_traces")
 
     def __init__(self, traces: Traces) -> None:
         self._traces = traces
         self._sockname: udp.Address = ("0.0.0.0", 0)  # noqa: S104 - nothing is bound here
         self._is_real = False
         self._address_for: Callable[[str], str] | None = None
+        self._captures: list[Capture] = []
 
     def bound(self, transport: asyncio.BaseTransport) -> None:
         """The socket is there."""
@@ -283,6 +298,31 @@ class Observing:
         if not traced:
             return log
         return Guarded(traced if log is None else [log, *traced])
+
+    def strays_of(self, config: Config) -> Observing | None:
+        """Itself, if an endpoint with these settings records what belongs to no connection."""
+        self._captures = self._traces.captures(config)
+        return self if self._captures else None
+
+    def stray_received(
+        self, segment: Segment, size: int, ecn: int, peer: object, now_s: float
+    ) -> None:
+        """As `rudp.telemetry.observer.StrayObserver` has it, and so has the other one."""
+        self._record(peer, lambda to, ends: to.stray_received(segment, size, ecn, ends, now_s))
+
+    def answer_sent(self, train: Train, peer: object, now_s: float) -> None:
+        """Record what is sent to a stranger."""
+        self._record(peer, lambda to, ends: to.answer_sent(train, ends, now_s))
+
+    def _record(self, peer: object, call: Callable[[Capture, Callable[[], Route]], None]) -> None:
+        if not isinstance(peer, tuple):
+            return
+        for capture in self._captures:
+            try:
+                call(capture, lambda: (self._local_address(peer)[:2], peer[:2]))
+            except Exception as exc:  # noqa: BLE001 - an endpoint does not fail for its trace
+                self._captures = []
+                get_logger().error("observer failed", observer=repr(capture), error=repr(exc))
 
     def _local_address(self, peer: udp.Address) -> udp.Address:
         name = self._sockname

@@ -20,7 +20,7 @@ from rudp.core.ecn import EcnSender
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
-from rudp.telemetry.observer import Observer
+from rudp.telemetry.observer import Observer, StrayObserver
 from rudp.wire.options import WIRE_VERSION
 from rudp.wire.segment import ACK, RST, SYN, Malformed, Segment
 from rudp.wire.train import Buffer, decode_train
@@ -55,6 +55,7 @@ class Endpoint:
         "connections",
         "outbox",
         "stats",
+        "strays",
         "time_wait",
     )
 
@@ -85,6 +86,8 @@ class Endpoint:
         self._opening: dict[Address, list[Connection]] = {}
         self._heap: list[tuple[float, int, Connection]] = []
         self._serial = 0
+        self.strays: StrayObserver | None = None
+        """Told of what belongs to no connection. Of answers whoever sends the outbox tells it."""
         self.can_probe_mtu = True
         """Datagrams that are too large for the path vanish instead of being fragmented."""
         self.can_mark = False
@@ -144,6 +147,9 @@ class Endpoint:
             elif conn.peer != peer:
                 conn = self._elsewhere(conn, segment, peer, now_s)
             if conn is None:
+                if self.strays is not None:
+                    size = stride - HEADER_BYTES
+                    self.strays.stray_received(segment, size, ecn, peer, now_s)
                 continue
             before, peer_cid = conn.state, conn.peer_cid
             conn.arrive(segment, now_s, ecn, stride - HEADER_BYTES)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, Protocol
 
 from rudp.wire.segment import Segment
 from rudp.wire.train import Train
@@ -29,6 +29,20 @@ class Metrics(NamedTuple):
     congestion_state: str
     """"slow_start", "congestion_avoidance" or "recovery", or the phase of a controller that has
     phases of its own."""
+
+
+class StrayObserver(Protocol):
+    """Receives what an endpoint gets and sends beside its connections: a SYN that nobody listens
+    for, a segment of a connection that is gone, and the answers to them. Must not raise."""
+
+    def stray_received(
+        self, segment: Segment, size: int, ecn: int, peer: Hashable, now_s: float
+    ) -> None:
+        """A segment, or a run of them, that belongs to no connection; as
+        `Observer.segment_received` has it."""
+
+    def answer_sent(self, train: Train, peer: Hashable, now_s: float) -> None:
+        """A segment that no connection sends is handed to the socket."""
 
 
 class Observer:

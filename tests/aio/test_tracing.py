@@ -21,7 +21,7 @@ from rudp.telemetry.conversation import Conversation, conversations_of
 from rudp.telemetry.observer import Observer
 from rudp.telemetry.pcapng import Reading
 from rudp.telemetry.qlog_reader import QlogConnection, read
-from rudp.wire.segment import SYN
+from rudp.wire.segment import ACK, RST, SYN
 
 from .support import PORT, Simulate, echo, end, round_trip, serving
 
@@ -144,6 +144,61 @@ def test_only_who_asks_is_traced(network: Network, rudp_sim: Simulate, tmp_path:
 
     rudp_sim(main)
     assert len(captured(path)) == 1
+
+
+@pytest.mark.parametrize("host", ["10.0.0.2", "0.0.0.0"])
+def test_an_endpoints_trace_has_what_belongs_to_no_connection(
+    network: Network, rudp_sim: Simulate, tmp_path: Path, host: str
+) -> None:
+    """SYNs that nobody listens for, and the resets that answer them; a stream each. The dialling
+    side's trace has them as connections."""
+    path, dialled = tmp_path / "right.pcapng", tmp_path / "left.pcapng"
+
+    async def main() -> None:
+        with network.host("right"):
+            async with rudp.Endpoint.bind(host, PORT, config=Config(trace=path)):
+                with network.host("left"):
+                    for _ in range(2):
+                        with pytest.raises(ConnectionRefusedError):
+                            await rudp.open_connection(
+                                "10.0.0.2", PORT, config=Config(trace=dialled)
+                            )
+
+    rudp_sim(main)
+    for one in captured(path):
+        assert one.left == f"10.0.0.2:{PORT}"
+        assert [(step.outbound, step.flags) for step in one.steps] == [
+            (False, SYN),
+            (True, RST | ACK),
+        ]
+    for one in captured(dialled):
+        assert [step.flags for step in one.steps] == [SYN, RST | ACK]
+    assert len(captured(path)) == len(captured(dialled)) == 2
+
+
+def test_an_endpoint_does_not_fail_for_its_trace(
+    network: Network,
+    rudp_sim: Simulate,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise LookupError("stray")
+
+    monkeypatch.setattr("rudp.telemetry.capture.Capture.stray_received", fail)
+
+    async def main() -> None:
+        with network.host("right"):
+            config = Config(trace=tmp_path / "right.pcapng")
+            async with rudp.Endpoint.bind("10.0.0.2", PORT, config=config):
+                with network.host("left"):
+                    for _ in range(2):
+                        with pytest.raises(ConnectionRefusedError):
+                            await rudp.open_connection("10.0.0.2", PORT)
+
+    rudp_sim(main)
+    assert [record.getMessage() for record in said(caplog)] == ["observer failed"]
 
 
 # -- when ----------------------------------------------------------------------------------------

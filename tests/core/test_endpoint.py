@@ -14,7 +14,8 @@ from rudp.core.states import Event, State
 from rudp.errors import Reason
 from rudp.sim.link import LinkConfig
 from rudp.telemetry.observer import Observer
-from rudp.wire.segment import Segment, encode
+from rudp.wire.options import Options
+from rudp.wire.segment import ACK, FIN, SYN, Segment, encode
 from rudp.wire.train import Train
 
 from .held import items_held
@@ -279,3 +280,40 @@ def test_observer_is_told_everything() -> None:
         "sent 1 of 24",
         "closed ABORTED",
     ]
+
+
+class StrayWatcher:
+    """Notes what belongs to no connection."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, int]] = []
+
+    def stray_received(
+        self, segment: Segment, size: int, ecn: int, peer: object, now_s: float
+    ) -> None:
+        self.told.append((segment.cid, segment.flags))
+
+    def answer_sent(self, train: Train, peer: object, now_s: float) -> None:
+        raise AssertionError("the outbox is the caller's to send, and to tell of")
+
+
+def test_strays_are_told_and_nothing_else() -> None:
+    """A refused SYN, a segment for an id that nobody has, a FIN repeated in TIME-WAIT."""
+    script = Script()
+    watcher = StrayWatcher()
+    script.endpoint.strays = watcher
+    script.established()
+    script.play("0 shutdown\n> FA seq=1\n10 < A seq=1 ack=2\n20 < FA seq=1 ack=2\n> A seq=2 ack=2")
+    assert watcher.told == []
+    script.play("30 < FA seq=1 ack=2\n> A seq=2 ack=2")
+    assert watcher.told == [(LOCAL_ID, FIN | ACK)]
+    script.endpoint.stop_listening()
+    script.endpoint.receive(
+        encode(Segment(0, 9, 0, SYN, 0, 1, 0, Options(version=1, connection_id=77))),
+        100,
+        "x",
+        200.0,
+    )
+    script.endpoint.receive(encode(Segment(99, 9, 0, ACK, 0, 1, 0)), 100, "x", 200.0)
+    script.endpoint.receive(b"malformed", 100, "x", 200.0)
+    assert watcher.told[1:] == [(0, SYN), (99, ACK)]

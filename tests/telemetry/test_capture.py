@@ -12,7 +12,7 @@ from rudp.telemetry.capture import Capture, Ends, comment_of
 from rudp.telemetry.conversation import conversations_of
 from rudp.telemetry.pcapng import Captured, Reading
 from rudp.wire.options import NONE, Options
-from rudp.wire.segment import ACK, RST, SYN, Segment, encode
+from rudp.wire.segment import ACK, FIN, RST, SYN, Segment, encode
 from rudp.wire.train import Train
 
 from .observed import LEFT, RIGHT, Memory, ends, transfer
@@ -123,3 +123,71 @@ def test_the_first_packet_names_the_connection() -> None:
     _, packets = recorded(1000)
     assert packets[0].comment.startswith("connection 00000abc; sender's connection id")
     assert "connection 00000abc" not in packets[1].comment
+
+
+# -- what belongs to no connection -----------------------------------------------------------------
+
+ROUTE = (RIGHT, LEFT)
+
+
+def strays(*calls: tuple[str, Segment]) -> list[list[tuple[bool, int]]]:
+    """The streams of an accepting side that receives and answers these: who sent, which bits."""
+    memory = Memory()
+    made = Capture(memory, epoch_ns=0)
+    observer = made.observer(Ends(0xAA, RIGHT, LEFT))
+    syn = SYN_SEGMENT._replace(options=Options(mss=1, connection_id=0xBB, version=1))
+    observer.segment_received(syn, 0, 0, 1.0)
+    observer.closed(None)
+    for call, segment in calls:
+        if call == "received":
+            made.stray_received(segment, 0, 0, lambda: ROUTE, 2.0)
+        else:
+            made.answer_sent(Train([encode(segment)], 0, 1), lambda: ROUTE, 2.0)
+    found = conversations_of(Reading(memory.data))
+    return [[(step.outbound, step.flags) for step in one.steps] for one in found]
+
+
+def test_what_comes_in_time_wait_belongs_to_the_connection_that_was() -> None:
+    """By our id in the one, by the peer's in the other."""
+    fin = Segment(0xAA, 200, 1, FIN | ACK, 0, 1, 1)
+    ack = Segment(0xBB, 1, 201, ACK, 0, 1, 1)
+    assert strays(("received", fin), ("sent", ack)) == [
+        [(False, SYN), (False, FIN | ACK), (True, ACK)]
+    ]
+
+
+def test_a_syn_that_is_refused_is_a_stream_with_its_reset() -> None:
+    """The next one, too, from the same ports."""
+    calls = []
+    for connection_id in (0xC, 0xD):
+        options = Options(connection_id=connection_id, version=1)
+        calls += [
+            ("received", Segment(0, 300, 0, SYN, 0, 1, 0, options)),
+            ("sent", Segment(connection_id, 0, 301, RST | ACK, 0, 0, 1)),
+        ]
+    refused = [(False, SYN), (True, RST | ACK)]
+    assert strays(*calls) == [[(False, SYN)], refused, refused]
+
+
+def test_a_stranger_is_a_stream_with_the_reset_that_names_its_id() -> None:
+    stranger = Segment(0xE, 400, 7, ACK, 0, 1, 1)
+    reset = Segment(0, 7, 0, RST, 0, 0, 1, Options(unknown_id=0xE))
+    assert strays(("received", stranger), ("sent", reset)) == [
+        [(False, SYN)],
+        [(False, ACK), (True, RST)],
+    ]
+
+
+def test_a_strangers_reset_belongs_to_the_connection_whose_id_it_names() -> None:
+    """The id that the peer does not know is its own."""
+    reset = Segment(0, 7, 0, RST, 0, 0, 1, Options(unknown_id=0xBB))
+    assert strays(("received", reset)) == [[(False, SYN), (False, RST)]]
+
+
+def test_ids_are_forgotten_at_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of forged segments must not fill the memory."""
+    monkeypatch.setattr(capture, "_MOST_PAIRS", 10)
+    made = Capture(Memory(), epoch_ns=0)
+    for cid in range(1, 50):
+        made.stray_received(Segment(cid, 1, 1, ACK, 0, 1, 1), 0, 0, lambda: ROUTE, 1.0)
+    assert len(made._routes) == len(made._pairs) == 10

@@ -110,7 +110,13 @@ class StreamReader(asyncio.StreamReader):
         if n > 0 and self._exception is None:
             while len(self._head) + self._chunk_bytes < n and not self._eof:
                 await self._wait_for_data("readexactly")
-            if not self._head and self._chunk_bytes >= n:
+            head = self._head
+            if len(head) >= n:
+                data = bytes(head) if len(head) == n else bytes(memoryview(head)[:n])
+                del head[:n]
+                self._maybe_resume_transport()
+                return data
+            if not head and self._chunk_bytes >= n:
                 data = self._take(n)
                 self._maybe_resume_transport()
                 return data

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 _LONGEST_RTT_S = 60.0
-_TELL_EVERY_S = 0.002
-"""Two ticks of a loop: of a dialogue of small messages, which tests no window, a controller
-learns as much from one acknowledgement in so long a time as from all of them."""
+_TELL_EVERY_S = 0.01
+"""Of a dialogue of small messages, which tests no window, a controller learns as much from one
+acknowledgement in so long a time as from all of them."""
 _LEAST_PROBE_S = 0.01
 """A loop that is busy for some milliseconds must not look like a lost tail."""
 MAX_SACKED_RANGES = 2048
@@ -76,8 +76,8 @@ def in_order(conn: Connection, delivery: Delivery, prior_in_flight: int, now_s: 
     ledger, newest = sender.ledger, delivery.newest
     rtt_s = None
     if newest is not None:
-        rtt_s = max(now_s - newest.sent_s, 1e-6)
-        if _is_round_trip(conn, rtt_s, now_s):
+        rtt_s = now_s - newest.sent_s
+        if rtt_s > 0 and _is_round_trip(conn, rtt_s, now_s):
             sender.rtt.sample(rtt_s)
         else:
             rtt_s = None
@@ -126,7 +126,7 @@ def rearm(conn: Connection, now_s: float, *, restart: bool) -> None:
     """Set the retransmission, probe and persist timers as what is outstanding asks for (RFC 6298
     §5, RFC 8985 §7.2)."""
     sender, timers = conn.sender, conn.timers
-    if sender.outstanding:
+    if sender.ledger.snd_nxt > sender.ledger.snd_una:
         if restart or timers[Timer.RETRANSMIT] == NEVER:
             timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
             arm_probe(conn, now_s)
@@ -145,26 +145,28 @@ def arm_probe(conn: Connection, now_s: float) -> None:
     """Schedule a tail loss probe, where RFC 8985 §7.2 has one: with SACK, outside of recovery,
     one at a time, and earlier than the retransmission timeout."""
     sender, timers = conn.sender, conn.timers
-    ledger, srtt_s = sender.ledger, sender.rtt.srtt_s
+    ledger, rtt, deadlines = sender.ledger, sender.rtt, timers.deadlines
+    srtt_s = rtt.srtt_s
     if (
-        not (sender.peer_sack and conn.config.tail_loss_probe)
+        srtt_s is None
+        or not (sender.peer_sack and conn.config.tail_loss_probe)
         or sender.in_recovery
         or sender.tail_probe is not None
-        or ledger.sacked
+        or ledger.sacked.size
         or ledger.snd_una < sender.recover
-        or srtt_s is None
     ):
-        timers.stop(Timer.PROBE)
+        deadlines[Timer.PROBE] = NEVER
         return
     pto_s = 2 * srtt_s
-    if sender.outstanding <= sender.mss:
+    if ledger.snd_nxt - ledger.snd_una <= sender.mss:
         # Its acknowledgement may be delayed; the peer's delay is taken to be like ours.
         pto_s += conn.config.delayed_ack
-    deadline_s = min(now_s + max(pto_s, _LEAST_PROBE_S), timers[Timer.RETRANSMIT])
-    timers.set(Timer.PROBE, deadline_s)
-    if timers[Timer.RETRANSMIT] <= deadline_s:
+    deadline_s = now_s + (pto_s if pto_s > _LEAST_PROBE_S else _LEAST_PROBE_S)
+    if deadlines[Timer.RETRANSMIT] <= deadline_s:
         # The probe takes the timeout's place (RFC 8985 §7.2), which counts from it (§7.3).
-        timers.set(Timer.RETRANSMIT, deadline_s + sender.rtt.rto_s)
+        deadline_s = deadlines[Timer.RETRANSMIT]
+        deadlines[Timer.RETRANSMIT] = deadline_s + rtt.rto_s
+    timers.set(Timer.PROBE, deadline_s)
 
 
 def _blocks(conn: Connection, seg: Segment, ack: int, now_s: float) -> list[tuple[int, int]]:
@@ -193,10 +195,10 @@ def _blocks(conn: Connection, seg: Segment, ack: int, now_s: float) -> list[tupl
 def _on_advance(conn: Connection, now_s: float) -> None:
     """SND.UNA moved: free the data, note progress."""
     sender = conn.sender
-    ledger, buffer = sender.ledger, sender.buffer
-    held = len(buffer)
-    buffer.release(min(ledger.snd_una, buffer.end))
-    conn.stats.bytes_acked += held - len(buffer)
+    buffer = sender.buffer
+    start = buffer.start
+    buffer.release(min(sender.ledger.snd_una, buffer.end))
+    conn.stats.bytes_acked += buffer.start - start
     sender.rtt.on_new_ack()
     sender.dup_acks.on_new_ack()
     sender.progress_s = now_s
@@ -270,7 +272,7 @@ class _Told(NamedTuple):
 def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: float) -> None:
     sender = conn.sender
     prior_in_flight, rtt_s, lost, marked, was_full, in_recovery = told
-    ledger, rtt, cc, newest = sender.ledger, sender.rtt, sender.cc, delivery.newest
+    cc, newest = sender.cc, delivery.newest
     # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
     limited = was_full or (cc.cwnd < cc.ssthresh and 2 * prior_in_flight >= cc.cwnd)
     app_limited = newest is not None and newest.at.app_limited
@@ -278,6 +280,7 @@ def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: f
     if app_limited and now_s < sender.tell_at_s and not (limited or lost or marked or in_recovery):
         sender.untold_bytes = delivered
         return
+    ledger, rtt = sender.ledger, sender.rtt
     sender.untold_bytes = 0
     sender.tell_at_s = now_s + _TELL_EVERY_S
     prior_delivered = newest.at.delivered if newest is not None else 0

@@ -235,6 +235,22 @@ class Connection:
             watched.sent(self, self.observer, train, now_s)
         return train
 
+    @property
+    def may_send(self) -> bool:
+        """Whether `poll()` may give something: false is certain, and cheaper to ask for."""
+        sender = self.sender
+        ledger = sender.ledger
+        return (
+            self.receiver.ack_need is AckNeed.NOW
+            or sender.buffer.end - ledger.snd_nxt + sender.fin_queued > 0
+            or ledger.lost.size > 0
+            or sender.probe_due
+            or self.probe_seq is not None
+            or self.path_reply is not None
+            or self._final is not None
+            or self.state < State.ESTABLISHED
+        )
+
     def on_too_big(self, size: int, now_s: float) -> None:
         """The socket refused the train that `poll()` gave last: its datagrams of `size` bytes are
         larger than the local interface takes (RFC 8899 §4.6). Its data is sent again, smaller."""
@@ -355,6 +371,8 @@ class Connection:
 
     def finish(self) -> None:
         """An orderly end, though not every step of the diagram was seen."""
+        if self.state is State.CLOSED:
+            return
         self.note_finished()
         self._gone(Event.FIN_ACKED if self.state is State.LAST_ACK else Event.ABORT)
 

@@ -22,7 +22,7 @@ from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
 from rudp.telemetry.observer import Observer, StrayObserver
 from rudp.wire.options import WIRE_VERSION
-from rudp.wire.segment import ACK, RST, SYN, Malformed, Segment
+from rudp.wire.segment import ACK, RST, SYN, Malformed, Segment, decode
 from rudp.wire.train import Buffer, decode_train
 
 _EVICT_AFTER_S = 3.5
@@ -134,33 +134,47 @@ class Endpoint:
 
         Returns the connections that it concerned, which want to be flushed.
         """
+        if len(data) <= stride:
+            conn = self._take(decode(data), peer, now_s, ecn)
+            return [conn] if conn is not None else []
         touched: dict[Connection, None] = {}
         for segment in decode_train(data, stride):
-            if isinstance(segment, Malformed):
-                self.stats.datagrams_received += 1
-                self.stats.malformed[segment] += 1
-                continue
-            self.stats.datagrams_received += segment.segments
-            conn = self.connections.get(segment.cid)
-            if conn is None:
-                conn = self._strange(segment, peer, now_s)
-            elif conn.peer != peer:
-                conn = self._elsewhere(conn, segment, peer, now_s)
-            if conn is None:
-                if self.strays is not None:
-                    size = stride - HEADER_BYTES
-                    self.strays.stray_received(segment, size, ecn, peer, now_s)
-                continue
-            before, peer_cid = conn.state, conn.peer_cid
-            conn.arrive(segment, now_s, ecn, stride - HEADER_BYTES)
-            if before <= State.SYN_RECEIVED:
-                if conn.state is not before:
-                    self._handshake_moved(conn, before)
-                elif conn.peer_cid != peer_cid:
-                    del self._by_peer[conn.peer, peer_cid]
-                    self._by_peer[conn.peer, conn.peer_cid] = conn
-            touched[conn] = None
+            conn = self._take(segment, peer, now_s, ecn, stride - HEADER_BYTES)
+            if conn is not None:
+                touched[conn] = None
         return list(touched)
+
+    def _take(
+        self, segment: Segment | Malformed, peer: Address, now_s: float, ecn: int, size: int = 0
+    ) -> Connection | None:
+        """One segment, or a run of them with `size` bytes of payload each but the last; the
+        connection that it concerned, if any."""
+        if isinstance(segment, Malformed):
+            self.stats.datagrams_received += 1
+            self.stats.malformed[segment] += 1
+            return None
+        self.stats.datagrams_received += segment.segments
+        conn = self.connections.get(segment.cid)
+        if conn is None:
+            conn = self._strange(segment, peer, now_s)
+        elif conn.peer != peer:
+            conn = self._elsewhere(conn, segment, peer, now_s)
+        if conn is None:
+            if self.strays is not None:
+                self.strays.stray_received(segment, size, ecn, peer, now_s)
+            return None
+        before = conn.state
+        if before > State.SYN_RECEIVED:
+            conn.arrive(segment, now_s, ecn, size)
+            return conn
+        peer_cid = conn.peer_cid
+        conn.arrive(segment, now_s, ecn, size)
+        if conn.state is not before:
+            self._handshake_moved(conn, before)
+        elif conn.peer_cid != peer_cid:
+            del self._by_peer[conn.peer, peer_cid]
+            self._by_peer[conn.peer, conn.peer_cid] = conn
+        return conn
 
     def unreachable(self, peer: Address) -> list[Connection]:
         """The network reported `peer` as unreachable: a hard error for connections that are

@@ -142,22 +142,25 @@ class Ledger:
     def in_flight(self) -> int:
         """Bytes believed to be in the network: RFC 6675's pipe."""
         outstanding = self.snd_nxt - self.snd_una - self.sacked.size - self.lost.size
-        return max(0, outstanding - self.assumed_left)
+        outstanding -= self.assumed_left
+        return outstanding if outstanding > 0 else 0
 
     @property
     def oldest_sent_s(self) -> float | None:
         """When the oldest unacknowledged byte was last sent."""
         return self._entries[0].sent_s if self._entries else None
 
-    def sent(self, end: int, now_s: float) -> None:
-        """[snd_nxt, end) was sent for the first time."""
+    def sent(self, end: int, now_s: float) -> int:
+        """[snd_nxt, end) was sent for the first time; returns the bytes in flight now."""
         start = self.snd_nxt
         if start == self.snd_una:
             self.first_sent_s = self.delivered_s = now_s
         self.snd_nxt = end
-        entry = Entry(start, end, now_s, self._counters(), self.in_flight)
+        in_flight = self.in_flight
+        entry = Entry(start, end, now_s, self._counters(), in_flight)
         self._entries.append(entry)
         self.order.append(entry)
+        return in_flight
 
     @property
     def newest(self) -> Entry:

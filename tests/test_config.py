@@ -37,7 +37,7 @@ AT_LEAST_A_MILLISECOND = (
 FROM_ZERO = ("delayed_ack", "fin_wait_2_timeout", "time_wait", "linger")
 SECONDS = AT_LEAST_A_MILLISECOND + FROM_ZERO
 SWITCHES = ("mtu_discovery", "ecn", "sack", "tail_loss_probe", "pacing")
-OTHERS = ("congestion", "io")
+OTHERS = ("congestion", "io", "trace")
 
 
 def make(**fields: Any) -> Config:

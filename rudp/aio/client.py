@@ -196,7 +196,9 @@ async def shared_endpoint(family: int, config: Config) -> Endpoint:
     endpoint = known.shared.get(key)
     if endpoint is not None and not endpoint.is_closing():
         return endpoint
-    endpoint = await Endpoint.open(None, family=family, config=config)
+    # What belongs to no connection is nobody's here: it goes into no connection's trace.
+    own = config.replace(trace=None)
+    endpoint = await Endpoint.open(None, family=family, config=own)
     raced = known.shared.setdefault(key, endpoint)
     if raced is not endpoint:
         endpoint.close()

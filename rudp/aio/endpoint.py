@@ -12,10 +12,12 @@ from rudp.aio import registry, udp
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
 from rudp.aio.streams import StreamReader
+from rudp.aio.tracing import Observing
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
 from rudp.config import Config
 from rudp.core.connection import Connection
+from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import ConnectionAborted, Reason, error_for
@@ -53,7 +55,8 @@ class Endpoint(Pump):
         known: registry.LoopEndpoints,
         config: Config,
     ) -> None:
-        super().__init__(loop, config)
+        self._observing = Observing(known.traces)
+        super().__init__(loop, config, self._observing)
         self._known = known
         self._server: Server | None = None
         self._accept_factory: ProtocolFactory | None = None
@@ -65,6 +68,12 @@ class Endpoint(Pump):
     def __repr__(self) -> str:
         name = self.get_extra_info("sockname")
         return f"<rudp.Endpoint {name} {len(self._core.connections)} connections>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop has attached the socket."""
+        self._observing.bound(transport)
+        self._core.strays = self._observing.strays_of(self.config)
+        super().connection_made(transport)
 
     # -- making one --------------------------------------------------------------------------
 
@@ -116,6 +125,7 @@ class Endpoint(Pump):
         """An endpoint on a resolved address, or on `sock`. Raises `OSError`."""
         known = await registry.of_running_loop()
         loop = asyncio.get_running_loop()
+        known.traces.open(config)
         endpoint = cls(loop, known, config)
         await udp.open_datagram(
             loop,
@@ -261,6 +271,8 @@ class Endpoint(Pump):
         """Connect to a resolved address. Cancellation aborts the attempt."""
         if self._stopped or self._transport is None:
             raise ConnectionAborted(Reason.ENDPOINT_CLOSED)
+        if config is not None:
+            self._known.traces.open(config)
         self.watch_icmp()
         conn = self._core.connect(address, self._loop.time(), config, rendezvous)
         opened: asyncio.Future[None] = self._loop.create_future()
@@ -284,6 +296,11 @@ class Endpoint(Pump):
     def stats(self) -> EndpointStats:
         """Counters; live."""
         return self._core.stats
+
+    @property
+    def core(self) -> Core:
+        """What is below, for metrics: to be read, not called."""
+        return self._core
 
     @property
     def connection_count(self) -> int:
@@ -415,8 +432,10 @@ class Endpoint(Pump):
         self._accept_factory = factory
 
     def configure(self, config: Config) -> None:
-        """Settings for connections from now on."""
+        """Settings for connections from now on. Raises `OSError` where a trace cannot be opened."""
+        self._known.traces.open(config)
         self.config = self._core.config = config
+        self._core.strays = self._observing.strays_of(config)
 
     def stop_listening(self, server: Server) -> None:
         """Refuse new connections; those that exist go on."""

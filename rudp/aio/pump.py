@@ -22,7 +22,7 @@ from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
-from rudp.telemetry.events import observe
+from rudp.telemetry.observer import Observer
 from rudp.wire.train import Buffer, Train
 
 _STALL_S = 0.01
@@ -80,7 +80,12 @@ class Pump(StoppableProtocol):
     The connections of one socket take turns, and none of their failures reaches another.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        observe: Callable[[int, Any, Config], Observer | None],
+    ) -> None:
         self._loop = loop
         self.config = config
         self._core = Core(config, secrets.randbits, observe)
@@ -316,6 +321,8 @@ class Pump(StoppableProtocol):
         outbox = self._core.outbox
         while outbox and self._can_send:
             peer, train = outbox.popleft()
+            if self._core.strays is not None:
+                self._core.strays.answer_sent(train, peer, self._now_s())
             self._send(train, peer)
 
     def _wait_for_turn(self, conn: Connection) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rudp.config import Config
-from rudp.core import arrivals, expiry, losses, predicted, transmit
+from rudp.core import arrivals, expiry, losses, predicted, transmit, watched
 from rudp.core.receive import AckNeed, Receiver
 from rudp.core.sender import Sender
 from rudp.core.states import CAN_SEND, Event, State, next_state
@@ -215,14 +215,14 @@ class Connection:
 
     # -- the endpoint's calls ------------------------------------------------------------------
 
-    def arrive(self, segment: Segment, now_s: float, ecn: int = 0) -> None:
+    def arrive(self, segment: Segment, now_s: float, ecn: int = 0, size: int = 0) -> None:
         """A segment, or a run of alike ones with one ECN field, for this connection. Never
-        raises."""
+        raises. `size` is the payload of every segment of a run but the last, in bytes."""
         if ecn and segment.payload:
             self.receiver.note_mark(ecn, len(segment.payload))
         if self.observer is not None:
-            self.observer.segment_received(segment, now_s)
-        if not predicted.arrive(self, segment, now_s):
+            watched.arrive(self, self.observer, segment, size, ecn, now_s)
+        elif not predicted.arrive(self, segment, now_s):
             arrivals.arrive(self, segment, now_s)
 
     def poll(self, now_s: float) -> Train | None:
@@ -232,11 +232,11 @@ class Connection:
             segment, self._final = self._final, None
             self.stats.segments_sent += 1
             datagram = encode(segment)
-            return Train([datagram], len(datagram), 1)
-        train = transmit.poll(self, now_s)
+            train: Train | None = Train([datagram], len(datagram), 1)
+        else:
+            train = transmit.poll(self, now_s)
         if train is not None and self.observer is not None:
-            size = sum(map(len, train.buffers))
-            self.observer.train_sent(bytes(train.buffers[0]), train.segments, size, now_s)
+            watched.sent(self, self.observer, train, now_s)
         return train
 
     @property
@@ -262,7 +262,10 @@ class Connection:
 
     def on_timer(self, now_s: float, *, acks_only: bool = False) -> None:
         """Handle whatever is due; with `acks_only` nothing that judges the peer."""
-        expiry.handle(self, now_s, acks_only=acks_only)
+        if self.observer is None:
+            expiry.handle(self, now_s, acks_only=acks_only)
+        else:
+            watched.on_timer(self, self.observer, now_s, acks_only=acks_only)
 
     # -- what the rooms call -------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from rudp.config import Config
+from rudp.config import HEADER_BYTES, Config
 from rudp.congestion import resolve
 from rudp.core import paths
 from rudp.core.answers import StatelessAnswers
@@ -21,7 +21,7 @@ from rudp.core.rendezvous import Meetings, check_rendezvous, may_cross
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
-from rudp.telemetry.observer import Observer
+from rudp.telemetry.observer import Observer, StrayObserver
 from rudp.wire.options import WIRE_VERSION
 from rudp.wire.segment import ACK, RST, SYN, Malformed, Segment, decode
 from rudp.wire.train import Buffer, decode_train
@@ -35,7 +35,8 @@ class Endpoint:
     Args:
         config: Settings of the endpoint and its connections.
         random_bits: A CSPRNG: `random_bits(n)` gives n random bits.
-        observe: Called with each new connection's id and peer; gives its observer, or None.
+        observe: Called with each new connection's id, peer and settings; gives its observer, or
+            None.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Endpoint:
         "connections",
         "outbox",
         "stats",
+        "strays",
         "time_wait",
     )
 
@@ -63,7 +65,7 @@ class Endpoint:
         self,
         config: Config,
         random_bits: Callable[[int], int],
-        observe: Callable[[int, Address], Observer | None] | None = None,
+        observe: Callable[[int, Address, Config], Observer | None] | None = None,
     ) -> None:
         resolve(config.congestion)  # an unknown controller is told here, not by a connection
         self.config = config
@@ -87,6 +89,8 @@ class Endpoint:
         self._meetings = Meetings()
         self._heap: list[tuple[float, int, Connection]] = []
         self._serial = 0
+        self.strays: StrayObserver | None = None
+        """Told of what belongs to no connection. Of answers whoever sends the outbox tells it."""
         self.can_probe_mtu = True
         """Datagrams that are too large for the path vanish instead of being fragmented."""
         self.can_mark = False
@@ -152,15 +156,16 @@ class Endpoint:
             return [conn] if conn is not None else []
         touched: dict[Connection, None] = {}
         for segment in decode_train(data, stride):
-            conn = self._take(segment, peer, now_s, ecn)
+            conn = self._take(segment, peer, now_s, ecn, stride - HEADER_BYTES)
             if conn is not None:
                 touched[conn] = None
         return list(touched)
 
     def _take(
-        self, segment: Segment | Malformed, peer: Address, now_s: float, ecn: int
+        self, segment: Segment | Malformed, peer: Address, now_s: float, ecn: int, size: int = 0
     ) -> Connection | None:
-        """One segment, or a run of them; the connection that it concerned, if any."""
+        """One segment, or a run of them with `size` bytes of payload each but the last; the
+        connection that it concerned, if any."""
         if isinstance(segment, Malformed):
             self.stats.datagrams_received += 1
             self.stats.malformed[segment] += 1
@@ -172,13 +177,15 @@ class Endpoint:
         elif conn.peer != peer:
             conn = self._elsewhere(conn, segment, peer, now_s)
         if conn is None:
+            if self.strays is not None:
+                self.strays.stray_received(segment, size, ecn, peer, now_s)
             return None
         before = conn.state
         if before > State.SYN_RECEIVED:
-            conn.arrive(segment, now_s, ecn)
+            conn.arrive(segment, now_s, ecn, size)
             return conn
         peer_cid = conn.peer_cid
-        conn.arrive(segment, now_s, ecn)
+        conn.arrive(segment, now_s, ecn, size)
         if conn.state is not before:
             self._handshake_moved(conn, before)
         elif conn.peer_cid != peer_cid:
@@ -264,7 +271,7 @@ class Endpoint:
         while cid == 0 or cid in self.connections or cid in self.time_wait:
             cid = self._random_bits(32)
         identity = Identity(cid, self._random_bits(32), self._random_bits(32))
-        observer = self._observe(cid, peer) if self._observe is not None else None
+        observer = self._observe(cid, peer, config) if self._observe is not None else None
         if not self.can_probe_mtu and config.mtu_discovery:
             config = config.replace(mtu_discovery=False)
         conn = Connection(config, identity, peer, now_s, observer)
@@ -417,6 +424,7 @@ class Endpoint:
         self._half_open.pop(conn.local_cid, None)
         self._meetings.remove(conn)
         self.stats.closed += 1
+        self.stats.connection_ended(conn.stats)
         self._no_longer_opening(conn)
         self._unname(conn, conn.peer_cid)
         if conn.observer is not None:

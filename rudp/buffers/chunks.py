@@ -59,7 +59,7 @@ class ChunkRun:
             count, size = 0, 0
             for chunk in chunks:
                 size += len(chunk)
-                if size > most:
+                if size > most or len(chunk) >= LARGE:
                     break
                 count += 1
             taken = b"".join(chunks[:count])

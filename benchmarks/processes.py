@@ -89,6 +89,10 @@ class Child:
                 lines.append(self.hear(wait_s))
         return lines
 
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def terminate(self) -> None:
         """Send SIGTERM."""
         self._process.terminate()
@@ -96,7 +100,7 @@ class Child:
     def kill(self) -> None:
         """End it now, and whatever it has started."""
         family = [self.pid, *descendants(self.pid)]
-        for pid in family if self._process.poll() is None else family[1:]:
+        for pid in family if self.is_running() else family[1:]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).kill()
         self._process.wait()

@@ -13,6 +13,10 @@ from benchmarks.report import Report
 def show(report: Report, console: Console) -> None:
     """Print one table a test, then what was skipped and what failed."""
     for test in dict.fromkeys(key.test for key in report.results):
+        results = [result for key, result in report.results.items() if key.test == test]
+        runs = max(len(result.samples) for result in results)
+        what = f"medians of {runs} (lowest – highest)" if runs > 1 else "one run"
+        console.print(f"\n[bold]{escape(test)}[/]: {what}; ×: over {escape(report.baseline)}")
         console.print(_table(report, test))
     for what, why in report.skipped.items():
         console.print(f"[yellow]skipped {escape(what)}: {escape(why)}[/]")
@@ -24,12 +28,7 @@ def show(report: Report, console: Console) -> None:
 def _table(report: Report, test: str) -> Table:
     chosen = {key: result for key, result in report.results.items() if key.test == test}
     names = dict.fromkeys(name for result in chosen.values() for name in result.figures())
-    runs = max(len(result.samples) for result in chosen.values())
-    table = Table(
-        title=f"{test}: medians (lowest – highest) of {runs}, × {report.baseline}"
-        if runs > 1
-        else f"{test}: one run, × {report.baseline}"
-    )
+    table = Table()
     for heading in ("", "transport"):
         table.add_column(heading, no_wrap=True)
     for name in names:

@@ -21,8 +21,9 @@
  *                             depend on the settings, the seed and n alone, and each kind of
  *                             decision draws on its own
  *
- * Says "ready" when both devices are taken; on SIGTERM, or the end of the process that started it,
- * one line of JSON with what it has counted, and ends. Times are 64-bit nanoseconds of
+ * Says "ready" when both devices are taken. On SIGTERM, or the end of the process that started it,
+ * it takes no more packets, delivers those on the way, says what it has counted as one line of JSON,
+ * and ends. Times are 64-bit nanoseconds of
  * CLOCK_MONOTONIC; "late" is how much after its due time a packet was handed over.
  */
 #define _GNU_SOURCE
@@ -419,20 +420,32 @@ static int stop_signals(void)
     return fd;
 }
 
-static void run(struct direction *d, int poller, int timer)
+static void unwatch(int poller, int fd)
+{
+    if (epoll_ctl(poller, EPOLL_CTL_DEL, fd, NULL))
+        die("epoll_ctl");
+}
+
+/* Until told to stop, and then until what is on the way has arrived. */
+static void run(struct direction *d, int poller, int timer, int signals)
 {
     enum { FORTH, BACK, TIMER, STOP };
     uint64_t armed = 0;
-    for (;;) {
+    int stopping = 0;
+    while (!stopping || d[FORTH].flying || d[BACK].flying) {
         struct epoll_event events[4];
         int ready = epoll_wait(poller, events, 4, -1);
         for (int i = 0; i < ready; i++) {
-            if (events[i].data.u32 == STOP)
-                return;
-            if (events[i].data.u32 == TIMER)
+            if (events[i].data.u32 == STOP) {
+                stopping = 1;
+                unwatch(poller, signals);
+                unwatch(poller, d[FORTH].in);
+                unwatch(poller, d[BACK].in);
+            } else if (events[i].data.u32 == TIMER) {
                 armed = 1; /* in the past: setting the timer again clears what it has counted */
-            else
+            } else {
                 take_in(&d[events[i].data.u32]);
+            }
         }
         hand_over(&d[FORTH]);
         hand_over(&d[BACK]);
@@ -460,12 +473,13 @@ int main(int argc, char **argv)
     watch(poller, d[0].in, 0);
     watch(poller, d[1].in, 1);
     watch(poller, timer, 2);
-    watch(poller, stop_signals(), 3);
+    int signals = stop_signals();
+    watch(poller, signals, 3);
     hurry();
     uint64_t started = now();
     printf("ready\n");
     fflush(stdout);
-    run(d, poller, timer);
+    run(d, poller, timer, signals);
     report(d, started);
     return 0;
 }

@@ -49,6 +49,10 @@ class Emulated:
     def __init__(self, child: Child) -> None:
         self._child = child
 
+    def is_up(self) -> bool:
+        """Whether the emulator still runs."""
+        return self._child.is_running()
+
     def stop(self) -> Counters:
         """Take the link down; what it has counted."""
         self._child.terminate()

@@ -43,7 +43,7 @@ bench: $(STAMP)  ## rudp beside kernel TCP, in under three minutes: loopback, li
 	$(BIN)/python -m benchmarks loopback
 	$(BIN)/python -m benchmarks links
 
-bench-full: $(STAMP) bench-peers  ## every transport, test, link and loop, repeated; more than an hour
+bench-full: $(STAMP) bench-peers  ## every transport, test, link and loop, repeated; about an hour
 	$(BIN)/python -m benchmarks loopback --full
 	$(BIN)/python -m benchmarks links --full
 

@@ -79,6 +79,11 @@ class Child:
             raise ChildFailed(f"said {line!r}")
         return message
 
+    def go(self) -> None:
+        """Tell it to begin, where it waits for that."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go\n")
+
     def finish(self, wait_s: float = _PATIENCE_S) -> list[str]:
         """Ask it to end by closing its stdin; the lines that it says before it does."""
         assert self._process.stdin is not None
@@ -128,19 +133,24 @@ def say(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)
 
 
-def end_with_parent() -> None:
-    """In a child: exit as soon as stdin ends, and end what this process has started."""
+def end_with_parent() -> threading.Event:
+    """In a child: exit as soon as stdin ends, and end what this process has started.
+
+    Returns an event that is set when the parent says `go()`.
+    """
+    told = threading.Event()
 
     def watch() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 4096):
-                pass
+                told.set()
         for pid in descendants(os.getpid()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(pid).kill()
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+    return told
 
 
 def descendants(pid: int) -> list[int]:

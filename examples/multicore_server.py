@@ -11,7 +11,7 @@ The hash also depends on which sockets the port has. Where each process just cal
 others to processes that do not know them. Here the parent opens the sockets and keeps them open, so
 that nothing moves: a process that dies is replaced, on its socket, and only its own clients notice.
 
-Ctrl-C ends it: new connections are refused, those that are open have three seconds to finish.
+Ctrl-C ends it: new connections are refused, those that are open have --grace seconds to finish.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from _common import (
 
 SCRIPT = os.path.abspath(__file__)
 SHORTEST_LIFE_S = 1.0  # between two starts, so that what cannot live does not take a core
-STOP_TIMEOUT_S = CLOSE_TIMEOUT_S + 5.0
+STOP_TIMEOUT_S = 2 * CLOSE_TIMEOUT_S  # beyond the grace: cutting off, and the loop's own end
 
 
 class Service:
@@ -71,10 +71,10 @@ class Service:
             if not self._open:
                 self._idle.set()
 
-    async def finish(self) -> None:
-        """Wait until no connection is open, but not for long."""
+    async def finish(self, grace_s: float) -> None:
+        """Wait until no connection is open, but not longer than that."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(grace_s):
                 await self._idle.wait()
 
 
@@ -94,7 +94,7 @@ async def work(args: argparse.Namespace) -> int:
     listening = asyncio.create_task(hear_parent())
     await until_stopped(server, stopped)
     await listening
-    await service.finish()
+    await service.finish(args.grace)
     await handler.stop()
     print(service.served, flush=True)
     return 0
@@ -103,10 +103,11 @@ async def work(args: argparse.Namespace) -> int:
 class Worker:
     """A process and its socket, from the parent's side."""
 
-    def __init__(self, number: int, sock: socket.socket, transport: str) -> None:
+    def __init__(self, number: int, sock: socket.socket, args: argparse.Namespace) -> None:
         self._number = number
         self._sock = sock
-        self._transport = transport
+        self._words = ("--transport", args.transport, "--grace", str(args.grace))
+        self._patience_s = args.grace + STOP_TIMEOUT_S
         self._process: asyncio.subprocess.Process | None = None
         self._started_s = 0.0
 
@@ -116,7 +117,7 @@ class Worker:
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             SCRIPT,
-            *("--worker", str(self._sock.fileno()), "--transport", self._transport),
+            *("--worker", str(self._sock.fileno()), *self._words),
             pass_fds=[self._sock.fileno()],
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -144,7 +145,7 @@ class Worker:
         assert self._process.stdout is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(self._patience_s):
                 served = (await self._process.stdout.read()).decode().strip()
                 await self._process.wait()
         except TimeoutError:
@@ -180,7 +181,7 @@ async def main(args: argparse.Namespace) -> int:
     if sys.platform != "linux":
         raise Failure("only Linux spreads datagrams over the sockets of a port")
     sockets = bind(args.listen, args.transport, args.processes)
-    workers = [Worker(number, sock, args.transport) for number, sock in enumerate(sockets, 1)]
+    workers = [Worker(number, sock, args) for number, sock in enumerate(sockets, 1)]
     try:
         for worker in workers:
             await worker.start()
@@ -202,6 +203,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """Seconds, none or more; an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to 3,600")
+    return value
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -213,6 +225,13 @@ if __name__ == "__main__":
         default=os.cpu_count() or 1,
         metavar="N",
         help="default: as many as the machine has cores",
+    )
+    parser.add_argument(
+        "--grace",
+        type=seconds,
+        default=CLOSE_TIMEOUT_S,
+        metavar="SECONDS",
+        help=f"for open connections to finish when stopped (default: {CLOSE_TIMEOUT_S:g})",
     )
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     add_transport_option(parser)

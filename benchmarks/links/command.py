@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -34,8 +34,9 @@ FULL_TRANSPORTS = ("tcp-cubic", "tcp-bbr", "rudp", "rudp-cubic", "rudp-bbr", "ai
 SHORT_PAIRS = ("rudp+rudp", "rudp+tcp-cubic")
 FULL_PAIRS = ("tcp-cubic+tcp-cubic", *SHORT_PAIRS, "rudp-cubic+tcp-cubic", "rudp-bbr+tcp-bbr")
 
-Open = Callable[[Namespaces, Scenario], AbstractContextManager[Callable[[], Counters | None]]]
-"""Connects two namespaces by a link; what it gives takes the link down, for its counters."""
+Open = Callable[[Namespaces, Scenario, int], AbstractContextManager[Callable[[], Counters | None]]]
+"""Connects two namespaces by a link with a seed; what it gives takes the link down, for its
+counters."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,12 +73,14 @@ def run(args: argparse.Namespace) -> Report:
     if why:
         report.skipped["links"] = why
         return report
-    cells = list(_possible(list(plan(args)) * repeat, report))
-    with _opener(args.device, args.seed) as open_link:
+    keys = list(_possible(plan(args), report))
+    # The repeats differ in what is lost; within one, all transports meet the same link.
+    cells = [(args.seed + turn, key) for turn in range(repeat) for key in keys]
+    with _opener(args.device) as open_link:
         shown = options.progress_console()
-        for key in track(cells, "measuring", console=shown, transient=True):
+        for seed, key in track(cells, "measuring", console=shown, transient=True):
             try:
-                report.add(key, measure(key, seconds, open_link))
+                report.add(key, measure(key, seconds, open_link, seed))
             except (ChildFailed, OSError) as exc:
                 report.fail(key, str(exc))
     return report
@@ -96,7 +99,7 @@ def plan(args: argparse.Namespace) -> Iterator[Key]:
                 yield Key("transfer", name, transport)
 
 
-def _possible(keys: list[Key], report: Report) -> Iterator[Key]:
+def _possible(keys: Iterable[Key], report: Report) -> Iterator[Key]:
     for key in keys:
         for name in key.transport.split("+"):
             transport = find(name)
@@ -111,11 +114,11 @@ def _possible(keys: list[Key], report: Report) -> Iterator[Key]:
 
 
 @contextmanager
-def _opener(device: str, seed: int) -> Iterator[Open]:
+def _opener(device: str) -> Iterator[Open]:
     """How links are made, for the length of a run."""
 
     @contextmanager
-    def by_netem(pair: Namespaces, scenario: Scenario) -> Iterator[Callable[[], None]]:
+    def by_netem(pair: Namespaces, scenario: Scenario, _: int) -> Iterator[Callable[[], None]]:
         netem.link(pair, scenario)
         yield lambda: None
 
@@ -126,14 +129,16 @@ def _opener(device: str, seed: int) -> Iterator[Open]:
         program = emulator.build(Path(folder))
 
         @contextmanager
-        def emulated(pair: Namespaces, scenario: Scenario) -> Iterator[Callable[[], Counters]]:
+        def emulated(
+            pair: Namespaces, scenario: Scenario, seed: int
+        ) -> Iterator[Callable[[], Counters]]:
             with emulator.link(program, pair, scenario, seed) as up:
                 yield up.stop
 
         yield emulated
 
 
-def measure(key: Key, seconds: float, open_link: Open) -> Sample:
+def measure(key: Key, seconds: float, open_link: Open, seed: int) -> Sample:
     """One transfer, or two at once, over a fresh link.
 
     Raises `ChildFailed` or `OSError` if a process or the link fails.
@@ -144,7 +149,7 @@ def measure(key: Key, seconds: float, open_link: Open) -> Sample:
         seconds *= SHARING  # finding their shares takes flows longer than filling a link
     with ExitStack() as stack:
         pair = stack.enter_context(Namespaces())
-        stop = stack.enter_context(open_link(pair, scenario))
+        stop = stack.enter_context(open_link(pair, scenario, seed))
         sinks = []
         for name in names:
             words = python("benchmarks.links.peer", "sink", name, ADDRESSES[1], str(seconds))

@@ -10,7 +10,7 @@ import asyncio
 import sys
 import time
 
-from benchmarks.loopback.peer import loop_factory
+from benchmarks.loops import loop_factory
 from benchmarks.processes import end_with_parent, say
 from benchmarks.transports import find
 from benchmarks.transports.base import LIMIT_BYTES, Transport

@@ -31,9 +31,13 @@ def measure(transport: str, processes: int, seconds: float) -> Sample:
         while not (match := re.match(r"listening on .*:(\d+)", server.hear(_START_S))):
             pass
         workers = descendants(server.pid)
-        before_s = cpu_s(workers)
         command = python("benchmarks.loopback.crowd", transport, match[1], str(SOCKETS))
         crowds = [stack.enter_context(Child([*command, str(seconds)])) for _ in range(CLIENTS)]
+        for child in crowds:
+            child.hear(_START_S)
+        before_s = cpu_s(workers)
+        for child in crowds:
+            child.go()
         echoes = sum(child.hear_json(_START_S + seconds)["echoes"] for child in crowds)
         busy_s = cpu_s(workers) - before_s
         server.terminate()

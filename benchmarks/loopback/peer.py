@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
 
 from benchmarks.figures import Sample
 from benchmarks.loopback import clients
 from benchmarks.loopback.cell import CHUNK_BYTES, LAST, Cell
+from benchmarks.loops import loop_factory
 from benchmarks.processes import end_with_parent, say
 from benchmarks.transports.base import LIMIT_BYTES, Connection, Transport
 from benchmarks.transports.enet import Enet
@@ -83,16 +83,6 @@ async def measure(cell: Cell, transport: Transport, port: int, server: list[int]
 async def report(cell: Cell, transport: Transport, port: int, server: list[int]) -> None:
     """Measure, and tell the parent, which then ends both."""
     say(await measure(cell, transport, port, server))
-
-
-def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop of that name: "uvloop", or "asyncio" for the stock one."""
-    if name == "uvloop":
-        import uvloop
-
-        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-        return factory
-    return asyncio.new_event_loop
 
 
 def main() -> None:

@@ -92,11 +92,12 @@ def test_the_delay_is_what_was_asked_for(program: Path, pair: Namespaces) -> Non
 def test_losses_are_the_share_that_was_asked_for_and_replay(
     program: Path, tmp_path: Path
 ) -> None:  # fmt: skip
+    """What else happens to packets changes nothing about which of them are lost."""
     lost = []
-    for seed in (1, 1, 2):
+    for seed, more in ((1, {}), (1, {"jitter_ms": 1.0, "duplicate": 0.1}), (2, {})):
         with Namespaces() as pair:
-            forth = carry(program, pair, scenario(loss=0.1), 2000, seed)
-        assert forth["lost"] + forth["delivered"] == 2000
+            forth = carry(program, pair, scenario(loss=0.1, **more), 2000, seed)
+        assert forth["lost"] + forth["delivered"] == 2000 + forth["duplicated"]
         assert 140 <= forth["lost"] <= 260  # 200 ± 4.5 standard deviations
         lost.append(forth["lost"])
     assert lost[0] == lost[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import random
@@ -59,7 +60,7 @@ class Server:
 def server() -> Iterator[Server]:
     """Two processes on a free port; none outlives the test."""
     script = str(ROOT / "examples" / "multicore_server.py")
-    words = ("--listen", f"{HOST}:0", "--processes", "2")
+    words = ("--listen", f"{HOST}:0", "--processes", "2", "--grace", str(WAIT_S))
     with Child([sys.executable, "-W", "error", script, *words]) as child:
         made = Server(child)
         pids = descendants(child.pid)
@@ -72,6 +73,12 @@ async def echo(streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], data:
     reader, writer = streams
     writer.write(data)
     return await reader.readexactly(len(data))
+
+
+async def abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_clients_are_spread_and_each_gets_its_own_bytes_back(server: Server) -> None:
@@ -105,25 +112,27 @@ async def test_a_process_that_dies_is_replaced_and_the_other_keeps_its_clients(
     lost = [one for one in after if isinstance(one, (ConnectionResetError, EOFError))]
     assert len(kept) + len(lost) == CLIENTS, after
     for _ in range(4):
-        assert await echo(await server.open(), b"new") == b"new"
+        everyone.append(await server.open())
+        assert await echo(everyone[-1], b"new") == b"new"
     for _, writer in everyone:
-        writer.transport.abort()
+        await abort(writer)
     served = server.stop()
     assert len(served) == 2
     assert sum(served) == len(kept) + 4
 
 
 async def test_open_connections_may_finish_when_it_is_stopped(server: Server) -> None:
-    streams = await server.open()
-    await echo(streams, b"one")
+    everyone = [await server.open() for _ in range(CLIENTS)]
+    await asyncio.gather(*(echo(streams, b"one") for streams in everyone))
     stopping = asyncio.create_task(asyncio.to_thread(server.stop))
-    while True:  # from when on new ones are refused
-        try:
+    with pytest.raises(ConnectionRefusedError):
+        while True:  # until the signal has arrived
             _, other = await asyncio.wait_for(server.open(), WAIT_S)
-        except ConnectionRefusedError:
-            break
-        other.transport.abort()
-    assert await echo(streams, b"two") == b"two"
-    streams[1].close()
-    await streams[1].wait_closed()
-    assert sum(await stopping) >= 1
+            await abort(other)
+    for streams in everyone:
+        assert await echo(streams, b"two") == b"two"
+        streams[1].close()
+        await streams[1].wait_closed()
+    served = await stopping
+    assert min(served) > 0
+    assert sum(served) >= CLIENTS

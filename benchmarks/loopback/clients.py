@@ -107,14 +107,19 @@ def echo_figures(latencies_s: list[float]) -> Sample:
 
 async def connections(connect: Connect, seconds: float, at_once: int) -> Sample:
     """Open, get one byte back, close; at most 16 at once."""
+
+    async def one() -> None:
+        connection = await connect()
+        await _one_byte(connection)
+        await connection.close()
+
+    await one()  # what the first one costs, imports and all, is not what one costs
     start_s, done = time.perf_counter(), 0
 
     async def worker() -> None:
         nonlocal done
         while time.perf_counter() - start_s < seconds and done < MOST_CONNECTIONS:
-            connection = await connect()
-            await _one_byte(connection)
-            await connection.close()
+            await one()
             done += 1
 
     async with asyncio.TaskGroup() as tasks:
@@ -123,9 +128,7 @@ async def connections(connect: Connect, seconds: float, at_once: int) -> Sample:
     return {"connections/s": done / (time.perf_counter() - start_s)}
 
 
-async def idle(
-    connect: Connect, count: int, at_once: int, seconds: float, sides: Sides
-) -> Sample:  # fmt: skip
+async def idle(connect: Connect, count: int, at_once: int, seconds: float, sides: Sides) -> Sample:
     """Open many connections, use each for one byte, and watch them doing nothing."""
 
     async def opened() -> Connection:

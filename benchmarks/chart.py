@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from benchmarks.figures import Spread
 from benchmarks.report import Report
 from benchmarks.table import number
 
-COLUMNS = 2
+WIDE_FROM_BARS = 20
+"""A panel with more bars than this takes a row to itself."""
 LOGARITHMIC_FROM = 30.0
 """Where the largest bar is so many times the smallest, both can be read on a logarithm only."""
 _PANEL_INCHES = 7.5, 3.6
@@ -48,16 +48,15 @@ def draw(report: Report) -> Figure:
     ]
     if not panels:
         raise ValueError("nothing was measured, so there is nothing to draw")
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
+    rows = _rows(report, panels)
     width, height = _PANEL_INCHES
-    size = (columns * width, rows * height + _FOOT_INCHES)
+    size = (2 * width, len(rows) * height + _FOOT_INCHES)
     chart = Figure(figsize=size, layout="constrained")
-    axes = chart.subplots(rows, columns, squeeze=False).flatten()
-    for axis, (test, figure) in zip(axes, panels, strict=False):
-        _panel(axis, report, test, figure)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
+    grid = chart.add_gridspec(len(rows), 2)
+    for at, row in enumerate(rows):
+        for place, (test, figure) in enumerate(row):
+            where = grid[at, place] if len(row) > 1 else grid[at, :]
+            _panel(chart.add_subplot(where), report, test, figure)
     patches = [Patch(color=colour, label=name) for name, colour in _colours(report).items()]
     chart.legend(
         handles=patches,
@@ -69,6 +68,28 @@ def draw(report: Report) -> Figure:
     )
     chart.supxlabel(_origin(report), fontsize=8)
     return chart
+
+
+_PanelName = tuple[str, str]
+"""A test and a figure of it."""
+
+
+def _rows(report: Report, panels: list[_PanelName]) -> list[list[_PanelName]]:
+    """The panels, one or two a row."""
+    rows: list[list[_PanelName]] = []
+    room = False
+    for test, figure in panels:
+        bars = sum(
+            figure in one.figures() for key, one in report.results.items() if key.test == test
+        )
+        wide = bars > WIDE_FROM_BARS
+        if room and not wide:
+            rows[-1].append((test, figure))
+            room = False
+        else:
+            rows.append([(test, figure)])
+            room = not wide
+    return rows
 
 
 def _figures(report: Report, test: str) -> list[str]:

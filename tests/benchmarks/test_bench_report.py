@@ -95,9 +95,20 @@ def test_the_chart_is_drawn_by_its_name(
 
 
 def test_the_chart_has_a_bar_for_every_median(report: Report) -> None:
-    (panel,) = [axis for axis in chart.draw(report).axes if axis.get_visible()]
+    (panel,) = chart.draw(report).axes
     assert sorted(bar.get_height() for bar in panel.patches) == [500, 1000]
     assert panel.get_ylabel() == "MB/s"
+
+
+def test_a_panel_with_many_bars_has_a_row_to_itself(report: Report) -> None:
+    for number in range(chart.WIDE_FROM_BARS):
+        report.add(Key("bulk", "uvloop", f"rudp-{1200 + number}"), {"MB/s": 1.0 + number})
+    for test in ("echo", "idle"):
+        report.add(Key(test, "uvloop", "tcp"), {"p50 µs": 2.0})
+    wide, left, right = (axis.get_position(original=True) for axis in chart.draw(report).axes)
+    assert wide.width > 1.8 * left.width
+    assert (left.y0, left.width) == pytest.approx((right.y0, right.width))
+    assert wide.y0 > left.y1
 
 
 def test_nothing_cannot_be_drawn() -> None:

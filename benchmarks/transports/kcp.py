@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shutil
 import socket
@@ -78,6 +79,7 @@ class Kcptun(Transport):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        atexit.register(self._relay.kill)  # a measurement that fails must not leave it behind
 
 
 def _free_port(host: str, kind: socket.SocketKind) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.machine import ROOT
 from benchmarks.processes import Child, ChildFailed, descendants
+from benchmarks.transports import find
 
 pytestmark = [
     pytest.mark.processes,
@@ -65,6 +66,20 @@ def test_what_a_child_has_started_ends_with_it() -> None:
         assert descendants(child.pid) == [grandchild]
     if psutil.pid_exists(grandchild):  # whoever adopts it may take its time to bury it
         _, alive = psutil.wait_procs([psutil.Process(grandchild)], timeout=20)
+        assert not alive or alive[0].status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_relay_ends_with_the_measurement_that_failed() -> None:
+    if why := find("kcptun").why_not():
+        pytest.skip(why)
+    code = "import asyncio; from benchmarks.transports import find; k = find('kcptun'); "
+    code += "asyncio.run(k.prepare('127.0.0.1', 9)); print(k.pids()[1], flush=True); 1 / 0"
+    with Child(python(code)) as child:
+        relay = int(child.hear(20))
+        with pytest.raises(ChildFailed, match="ZeroDivisionError"):
+            child.hear(20)
+    if psutil.pid_exists(relay):
+        _, alive = psutil.wait_procs([psutil.Process(relay)], timeout=20)
         assert not alive or alive[0].status() == psutil.STATUS_ZOMBIE
 
 

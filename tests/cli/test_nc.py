@@ -137,6 +137,22 @@ async def test_the_end_of_the_peer_closes_stdout_and_leaves_stdin_open(commands:
         assert await nc.end() == 0
 
 
+async def test_a_terminal_ends_with_ctrl_d(commands: Commands) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"you said " + await reader.read())
+
+    ours, theirs = os.openpty()
+    try:
+        async with peer(serve) as (host, port):
+            nc = await commands.start("nc", host, port, stdin=theirs)
+            os.close(theirs)
+            os.write(ours, b"hello\n\x04")
+            assert await output(nc) == b"you said hello\n"
+            assert await nc.end() == 0
+    finally:
+        os.close(ours)
+
+
 async def test_a_peer_that_resets_is_a_failure_of_one_line(commands: Commands) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"so far")

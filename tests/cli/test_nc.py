@@ -226,6 +226,31 @@ async def test_a_stdout_that_nobody_reads_holds_the_peer_back(
     assert sha256(got) == sha256(payload)
 
 
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), (">&-", 1)])
+async def test_descriptors_that_the_shell_has_closed(closed: str, code: int) -> None:
+    """Nothing that is opened later is taken for them."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"to stdout")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+    async with peer(serve) as (host, port):
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "rudp.cli"),
+            *("nc", host, str(port)),
+            stdin=subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        stdout, stderr = await asyncio.wait_for(process.communicate(), WAIT_S)
+    assert process.returncode == code
+    if code == 0:
+        assert (stdout, stderr) == (b"to stdout", b"")
+    else:
+        assert stderr == b"rudp: standard output was closed\n"
+
+
 async def test_idleness_ends_it_after_the_timeout(commands: Commands) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with pytest.raises(ConnectionResetError):

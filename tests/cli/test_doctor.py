@@ -74,7 +74,7 @@ def test_a_path_that_loses(network: Network, rudp_sim: Any) -> None:
     network.default = LinkConfig(delay_s=0.01, mtu=1472, loss=0.05)
     measured = rudp_sim(lambda: with_service(network, measure(THERE, CONFIG)))
     for direction in (measured.there, measured.back):
-        assert 0.02 < direction.loss < 0.09
+        assert 0.01 < direction.loss < 0.15  # of 5 %, from some 400 datagrams
     checks = found(judge(THERE, measured))
     assert checks["loss there"].verdict is checks["loss back"].verdict is Verdict.WARN
 

@@ -257,9 +257,9 @@ async def test_idleness_ends_it_after_the_timeout(commands: Commands) -> None:
             await reader.read()
 
     async with peer(serve) as (host, port):
-        nc = await commands.start("nc", host, port, "--timeout", "100ms", stdin=PIPE)
+        nc = await commands.start("nc", host, port, "--timeout", "500ms", stdin=PIPE)
         assert await nc.end() == 1
-    assert nc.errors == ["nothing went either way for 0.1 s"]
+    assert nc.errors == ["nothing went either way for 0.5 s"]
 
 
 async def test_nobody_there(commands: Commands) -> None:
@@ -363,7 +363,7 @@ async def test_a_reset_ends_the_command_and_its_children(commands: Commands) -> 
 
 
 async def test_a_killed_peer_is_noticed_by_keepalive(commands: Commands) -> None:
-    quick = ("--keepalive", "200ms", "--set", "keepalive_interval=100ms")
+    quick = ("--keepalive", "300ms", "--set", "keepalive_interval=300ms")
     server = await commands.start("nc", "-l", "127.0.0.1", 0, *quick, stdin=PIPE)
     host, port = await server.address()
     client = await commands.start("nc", host, port, stdin=PIPE)

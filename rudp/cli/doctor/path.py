@@ -37,7 +37,8 @@ class Direction:
     """What the sender of one direction knows of it.
 
     Attributes:
-        sent_bytes: Payload of the small messages that losses were counted with.
+        sent_bytes: Payload of the small messages that losses were counted with, repetitions
+            included, since those are lost as well.
         lost_bytes: What was lost of them.
         datagram_size: Path MTU found, in bytes of UDP payload.
         mtu_state: The state of the search (RFC 8899 §5.2).
@@ -193,7 +194,7 @@ def _direction(before: dict[str, Any], after: dict[str, Any], at_end: dict[str, 
     """One direction: its losses between two looks at the sender's counters, the rest at the end."""
     grown = {name: after[name] - before[name] for name in REPORTED if name.startswith("bytes_")}
     return Direction(
-        sent_bytes=grown["bytes_sent"],
+        sent_bytes=grown["bytes_sent"] + grown["bytes_retransmitted"],
         # What was repeated for nothing had not been lost.
         lost_bytes=max(0, grown["bytes_lost"] - grown["bytes_duplicated"]),
         datagram_size=at_end["datagram_size"],

@@ -33,6 +33,7 @@ _CHUNK_BYTES = 1 << 16
 
 REPORTED: dict[str, type | tuple[type, ...]] = {
     "bytes_sent": int,
+    "bytes_retransmitted": int,
     "bytes_lost": int,
     "bytes_duplicated": int,
     "datagram_size": int,

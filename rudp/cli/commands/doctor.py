@@ -23,7 +23,7 @@ Examples:
     there$ rudp doctor --listen 7000
     here$  rudp doctor there.example 7000
   For a script:
-    here$  rudp doctor --json there.example 7000 | jq .ok
+    here$  rudp doctor --quiet --json there.example 7000 | jq .ok
 
 \b
 Verdicts:

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from ssl import SSLContext
 from typing import Any
 
-from rudp.aio import registry, udp
+from rudp.aio import registry, streams, tls, udp
+from rudp.aio.opening import Opening
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
+from rudp.aio.tls import Connected, ProtocolFactory
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
 from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
-from rudp.errors import ConnectionAborted, Reason, error_for
-
-ProtocolFactory = Callable[[], asyncio.BaseProtocol]
-
-
-class _Opening:
-    """The owner of a connection that is being opened: tells the opener what becomes of it."""
-
-    def __init__(self, conn: Connection, opened: asyncio.Future[None]) -> None:
-        self._conn = conn
-        self._opened = opened
-
-    def dispatch(self) -> None:
-        """Resolve the future once the connection is established or gone."""
-        conn, opened = self._conn, self._opened
-        if opened.done():
-            return
-        if conn.state is State.CLOSED:
-            opened.set_exception(error_for(conn.reason or Reason.ABORTED))
-        elif conn.state >= State.ESTABLISHED:
-            opened.set_result(None)
+from rudp.errors import ConnectionAborted, Reason
 
 
 class Endpoint(Pump):
@@ -160,16 +144,30 @@ class Endpoint(Pump):
         host: str,
         port: int,
         *,
+        ssl: SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
         config: Config | None = None,
-    ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
+    ) -> Connected:
         """Dial `host` from this socket; the addresses of a name are tried in turn.
 
-        Cancellation aborts the attempt. Raises `OSError` (`ConnectionRefusedError`,
-        `TimeoutError`, …) if none of them answers.
+        The arguments and errors are those of `rudp.create_connection()`. Cancellation aborts the
+        attempt.
         """
-        infos = await udp.resolve(host, port, family=self.family)
+        secure = tls.for_client(
+            ssl, host, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
+        )
+        dial = functools.partial(self._dial_name, host=host, port=port, config=config)
+        if secure is None:
+            return await dial(protocol_factory)
+        return await secure.connect(dial, protocol_factory)
+
+    async def _dial_name(
+        self, protocol_factory: ProtocolFactory, host: str, port: int, config: Config | None
+    ) -> Connected:
         error: OSError | None = None
-        for *_, address in infos:
+        for *_, address in await udp.resolve(host, port, family=self.family):
             try:
                 return await self.dial(protocol_factory, address, config)
             except OSError as exc:
@@ -177,48 +175,74 @@ class Endpoint(Pump):
         raise error or OSError(f"no address for {host!r} in the endpoint's family")
 
     async def open_connection(
-        self, host: str, port: int, *, limit: int = 2**16, config: Config | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        limit: int = 2**16,
+        ssl: SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        config: Config | None = None,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """`create_connection()` with a reader and a writer, as `asyncio.open_connection()`."""
-        reader = asyncio.StreamReader(limit=limit, loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-        transport, _ = await self.create_connection(lambda: protocol, host, port, config=config)
-        return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        connect = functools.partial(
+            self.create_connection,
+            host=host,
+            port=port,
+            ssl=ssl,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            config=config,
+        )
+        return await streams.open_streams(connect, limit)
 
     async def create_server(
         self,
         protocol_factory: ProtocolFactory,
         *,
         backlog: int = 100,
+        ssl: SSLContext | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> Server:
         """Accept connections on this socket; one server at a time.
 
-        Raises `OSError` if the endpoint has a server already.
+        The arguments are those of `rudp.create_server()`. Raises `OSError` if the endpoint has a
+        server already.
         """
+        secure = tls.for_server(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if self._server is not None:
             raise OSError("this endpoint has a server already")
-        server = Server(self._loop, [self], protocol_factory, backlog)
+        factory = protocol_factory if secure is None else secure.over(protocol_factory)
+        server = Server(self._loop, [self], factory, backlog)
         if start_serving:
             await server.start_serving()
         return server
 
     async def start_server(
         self,
-        client_connected_cb: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any],
+        client_connected_cb: streams.ClientConnected,
         *,
         limit: int = 2**16,
         backlog: int = 100,
+        ssl: SSLContext | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> Server:
         """`create_server()` whose callback gets a reader and a writer a connection."""
-        loop = self._loop
-
-        def factory() -> asyncio.BaseProtocol:
-            reader = asyncio.StreamReader(limit=limit, loop=loop)
-            return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
-
-        return await self.create_server(factory, backlog=backlog, start_serving=start_serving)
+        return await self.create_server(
+            streams.accepting_streams(client_connected_cb, limit),
+            backlog=backlog,
+            ssl=ssl,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            start_serving=start_serving,
+        )
 
     async def dial(
         self, protocol_factory: ProtocolFactory, address: Address, config: Config | None = None
@@ -229,7 +253,7 @@ class Endpoint(Pump):
         self.watch_icmp()
         conn = self._core.connect(address, self._loop.time(), config)
         opened: asyncio.Future[None] = self._loop.create_future()
-        conn.owner = _Opening(conn, opened)
+        conn.owner = Opening(conn, opened)
         try:
             self.flush(conn)
             await opened
@@ -308,7 +332,7 @@ class Endpoint(Pump):
         loop = self._loop
         for conn in list(self._core.connections.values()):
             if isinstance(conn.owner, ConnectionTransport):
-                conn.owner.close()
+                conn.owner.wind_down()
             else:
                 if conn.state is State.SYN_RECEIVED:
                     conn.abort(loop.time())  # nobody has it: there is nothing to deliver

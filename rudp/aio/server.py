@@ -114,9 +114,10 @@ class Server(asyncio.AbstractServer):
         self._wake_if_over()
 
     def close_clients(self) -> None:
-        """Close the transports of all connections (asyncio has this from Python 3.13 on)."""
+        """Close the transports of all connections (asyncio has this from Python 3.13 on); TLS
+        is ended in order."""
         for transport in list(self._clients):
-            transport.close()
+            transport.wind_down()
 
     def abort_clients(self) -> None:
         """Abort the transports of all connections (asyncio has this from Python 3.13 on)."""

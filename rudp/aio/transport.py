@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import warnings
 from asyncio import constants, transports
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from rudp.aio import udp
+from rudp.aio.delivery import Delivery
+from rudp.aio.socketview import StreamSocketView
+from rudp.aio.tls import TlsProtocol
 from rudp.core.connection import Connection, Notice
 from rudp.core.states import State
 from rudp.errors import error_for
@@ -64,6 +66,7 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         self._last_sockname: Any = None
         self._dispatching = False
         self._ended = False
+        self._delivery: Delivery | None = None
         self.set_protocol(protocol)
         conn.owner = self
         if server is not None:
@@ -97,7 +100,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`peername`, `sockname`, `socket` as asyncio has them; `rudp_info`: a
-        `rudp.ConnectionInfo`, taken when asked for."""
+        `rudp.ConnectionInfo`, taken when asked for; `rudp_transport`: this transport, also when
+        asked through what lies over it, as TLS does."""
         if name == "peername":
             return self._conn.peer
         if name == "rudp_info":
@@ -107,6 +111,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         if name == "socket":
             value = self._endpoint.get_extra_info(name)
             return default if value is None else StreamSocketView(value, self._conn.peer)
+        if name == "rudp_transport":
+            return self
         return super().get_extra_info(name, default)
 
     def _sockname(self, default: Any) -> Any:
@@ -160,6 +166,13 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         sender = self._conn.sender
         return max(0, len(sender.buffer) - sender.capacity)
 
+    @property
+    def delivery(self) -> Delivery:
+        """What became of the bytes written: for `rudp.acknowledged()`."""
+        if self._delivery is None:
+            self._delivery = Delivery(self._conn)
+        return self._delivery
+
     # -- reading ---------------------------------------------------------------------------
 
     def is_reading(self) -> bool:
@@ -190,6 +203,13 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         self._conn.close(self._loop.time())
         self._endpoint.flush(self._conn)
         self.serve()
+
+    def wind_down(self) -> None:
+        """`close()`, where there is TLS after that has said its goodbye."""
+        if isinstance(self._protocol, TlsProtocol) and not self._closing:
+            self._protocol.close()
+        else:
+            self.close()
 
     def abort(self) -> None:
         """End at once: what is not sent is dropped, the peer is reset."""
@@ -253,6 +273,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             self._take_notices()
         if self._ended and (self._closing or self._eof_delivered):
             self._lose(None)
+        if self._delivery is not None:
+            self._delivery.update()
 
     def _deliver(self) -> None:
         receiver = self._conn.receiver
@@ -314,6 +336,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             return
         self._lost = self._closing = True
         self._loop.call_soon(self._call_connection_lost, exc)
+        if self._delivery is not None:
+            self._delivery.end(exc)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         protocol = self._protocol
@@ -354,39 +378,3 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
 
 
 _NO_PROTOCOL = asyncio.Protocol()
-
-
-class StreamSocketView:
-    """The endpoint's UDP socket as programs expect a stream's socket to be.
-
-    Options of TCP (`TCP_NODELAY` and its like) are accepted and change nothing: there is no
-    Nagle algorithm to turn off. Everything else goes to the UDP socket, which other connections
-    share.
-    """
-
-    __slots__ = ("_peer", "_sock")
-
-    def __init__(self, sock: Any, peer: object) -> None:
-        self._sock = sock
-        self._peer = peer
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._sock!r} peer={self._peer!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def getpeername(self) -> object:
-        """The connection's peer."""
-        return self._peer
-
-    def setsockopt(self, level: int, *option: Any) -> None:
-        """Set a socket option; those of TCP are harmless."""
-        if level != socket.IPPROTO_TCP:
-            self._sock.setsockopt(level, *option)
-
-    def getsockopt(self, level: int, *option: Any) -> Any:
-        """Get a socket option; those of TCP read as set, as TCP_NODELAY would."""
-        if level == socket.IPPROTO_TCP:
-            return 1
-        return self._sock.getsockopt(level, *option)

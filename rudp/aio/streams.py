@@ -1,0 +1,90 @@
+"""asyncio's streams over rudp's transports."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from rudp.aio.tls import ProtocolFactory, start_tls
+from rudp.errors import ConnectionReset, Reason
+
+ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
+Connect = Callable[[ProtocolFactory], Awaitable[tuple[asyncio.Transport, asyncio.BaseProtocol]]]
+
+
+class StreamWriter(asyncio.StreamWriter):
+    """asyncio's writer; `start_tls()` works on every loop, errors of `drain()` have a `reason`."""
+
+    async def drain(self) -> None:
+        """Wait until there is room to write more.
+
+        Raises the connection's error (`rudp.errors`); cancellation changes nothing.
+        """
+        try:
+            await super().drain()
+        except ConnectionResetError as exc:
+            if type(exc) is not ConnectionResetError:
+                raise
+            raise ConnectionReset(Reason.CLOSED) from None
+
+    async def start_tls(
+        self,
+        sslcontext: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> None:
+        """Go on with TLS; `asyncio.StreamWriter.start_tls()`.
+
+        The side that accepted the connection is TLS's server. Arguments, errors and cancellation
+        are those of `rudp.start_tls()`.
+        """
+        protocol: Any = self._protocol  # type: ignore[attr-defined] # asyncio's own, as it is
+        await self.drain()
+        transport = await start_tls(
+            self.transport,
+            protocol,
+            sslcontext,
+            server_side=protocol._client_connected_cb is not None,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._transport = transport
+        protocol._transport = transport
+        protocol._over_ssl = True
+        reader = protocol._stream_reader
+        if reader is not None:
+            reader._transport = transport  # it pauses what feeds it
+
+
+async def open_streams(
+    connect: Connect, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that `connect` opens, as a reader, which buffers `limit` bytes, and a writer."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await connect(lambda: protocol)
+    return reader, StreamWriter(transport, protocol, reader, loop)
+
+
+def accepting_streams(client_connected_cb: ClientConnected, limit: int) -> ProtocolFactory:
+    """A factory of protocols that call `client_connected_cb` with a reader and a writer."""
+    loop = asyncio.get_running_loop()
+
+    def connected(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Awaitable[None] | None:
+        # asyncio's protocol makes the writer itself, and lets nobody choose the class.
+        writer.__class__ = StreamWriter
+        return client_connected_cb(reader, writer)
+
+    def factory() -> asyncio.BaseProtocol:
+        reader = asyncio.StreamReader(limit=limit, loop=loop)
+        return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
+
+    return factory

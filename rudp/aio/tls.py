@@ -48,6 +48,7 @@ class TlsProtocol(sslproto.SSLProtocol):
         _state: Any
         _app_state: Any
 
+        def _set_state(self, new_state: sslproto.SSLProtocolState) -> None: ...
         def _on_shutdown_complete(self, shutdown_exc: BaseException | None) -> None: ...
         def _fatal_error(self, exc: BaseException, message: str = "") -> None: ...
 
@@ -72,6 +73,10 @@ class TlsProtocol(sslproto.SSLProtocol):
         """The connection is over."""
         if exc is None and self._waiter is not None:
             exc = ConnectionAborted(Reason.ABORTED)  # or the handshake would pass for done
+        if self._app_state is _AppState.STATE_CON_MADE:
+            # The base class tells nobody of an end during the handshake: after `start_tls()` the
+            # program's protocol has to know.
+            self._set_state(_SSLState.UNWRAPPED)
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
@@ -83,7 +88,7 @@ class TlsProtocol(sslproto.SSLProtocol):
     def _do_shutdown(self) -> None:
         # By now all that came before the FIN has been read: a close_notify would have shown.
         if self._cut_off and self._app_state is _AppState.STATE_CON_MADE:
-            self._cut_off = False
+            self._set_state(_SSLState.UNWRAPPED)  # what was scheduled finds nothing left to do
             text = "the peer ended the connection without ending TLS: the stream may be cut off"
             self._on_shutdown_complete(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, text))
         else:

@@ -52,7 +52,7 @@ class Reason(enum.Enum):
     ENDPOINT_CLOSED = "the local endpoint was closed"
     ABORTED = "the connection was aborted locally"
     CLOSED = "the connection is closed"
-    TLS_HANDSHAKE_TIMEOUT = "the TLS handshake took too long"
+    TLS_HANDSHAKE_TIMEOUT = "the SSL handshake is taking longer than allowed"
     TLS_HANDSHAKE_EOF = "the peer ended the connection during the TLS handshake"
     TLS_SHUTDOWN_TIMEOUT = "the peer did not answer the end of TLS in time"
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rudp.aio.tls import ProtocolFactory, start_tls
+from rudp.aio.transport import ConnectionTransport
 from rudp.errors import ConnectionReset, Reason
 
 ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
@@ -20,7 +21,8 @@ class StreamWriter(asyncio.StreamWriter):
     async def drain(self) -> None:
         """Wait until there is room to write more.
 
-        Raises the connection's error (`rudp.errors`); cancellation changes nothing.
+        Raises the connection's error (`rudp.errors`), or `ConnectionReset` with the reason CLOSED
+        if the writer is closed and keeps nothing back. Cancellation changes nothing.
         """
         try:
             await super().drain()
@@ -28,6 +30,15 @@ class StreamWriter(asyncio.StreamWriter):
             if type(exc) is not ConnectionResetError:
                 raise
             raise ConnectionReset(Reason.CLOSED) from None
+        transport = self.transport
+        if (
+            transport.is_closing()
+            and isinstance(transport, ConnectionTransport)
+            and not transport.get_write_buffer_size()
+        ):
+            # Kernel TCP's transport would be gone by now. This one waits for the peer to
+            # acknowledge what it has taken, and takes no more.
+            raise ConnectionReset(Reason.CLOSED)
 
     async def start_tls(
         self,

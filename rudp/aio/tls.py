@@ -45,11 +45,11 @@ class TlsProtocol(sslproto.SSLProtocol):
         _transport: Any
         _app_transport: Any
         _incoming: ssl.MemoryBIO
+        _outgoing: ssl.MemoryBIO
         _state: Any
         _app_state: Any
 
         def _set_state(self, new_state: sslproto.SSLProtocolState) -> None: ...
-        def _on_shutdown_complete(self, shutdown_exc: BaseException | None) -> None: ...
         def _fatal_error(self, exc: BaseException, message: str = "") -> None: ...
 
     _cut_off = False
@@ -93,6 +93,13 @@ class TlsProtocol(sslproto.SSLProtocol):
             self._on_shutdown_complete(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, text))
         else:
             super()._do_shutdown()  # type: ignore[misc] # left out by typeshed
+
+    def _on_shutdown_complete(self, shutdown_exc: BaseException | None) -> None:
+        # The base class keeps the last records back from a transport that has paused it, and
+        # closes that all the same: the answer to the peer's close_notify would be lost.
+        if shutdown_exc is None and self._outgoing.pending:
+            self._transport.write(self._outgoing.read())
+        super()._on_shutdown_complete(shutdown_exc)  # type: ignore[misc] # left out by typeshed
 
     def _on_handshake_complete(self, handshake_exc: Any) -> None:
         if handshake_exc is ConnectionResetError:

@@ -422,3 +422,55 @@ async def test_a_reset_reaches_the_reader_through_tls(stack: Stack, pairs: Pairs
     stack.reset(client.writer.transport)
     with pytest.raises(ConnectionResetError):
         await server.reader.read()
+
+
+class BareTls:
+    """TLS's server by hand, over a plain connection: for what a well-behaved one does not do."""
+
+    def __init__(self, end: End, context: ssl.SSLContext) -> None:
+        self._end = end
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    async def call(self, name: str, *args: Any, waits: bool = True) -> Any:
+        """Call a method of `ssl.SSLObject`, carrying what it sends and needs."""
+        while True:
+            try:
+                result = getattr(self._tls, name)(*args)
+            except ssl.SSLWantReadError:
+                self._flush()
+                if not waits:
+                    return None
+                received = await self._end.reader.read(1 << 16)
+                if not received:
+                    raise AssertionError("EOF without close_notify") from None
+                self._incoming.write(received)
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._end.writer.write(self._outgoing.read())
+
+
+@pytest.mark.not_on("tcp-uvloop", "tcp-asyncio", because="sent or not by the kernel's buffers")
+async def test_a_close_notify_is_answered_after_all_that_was_written(
+    certificates: Certificates, serve: Serve, dial: Dial, stack: Stack
+) -> None:
+    """asyncio's TLS loses its answer if the transport below has paused it."""
+    accepted: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+    server = await serve(lambda r, w: accepted.set_result(End(r, w)))
+    dialling = asyncio.ensure_future(dial(*address_of(server), ssl=certificates.client_context()))
+    peer = BareTls(await accepted, certificates.server_context())
+    await peer.call("do_handshake")
+    client = await dialling
+    data = random_bytes(SIZE_BYTES)
+    client.writer.write(data)
+    await peer.call("unwrap", waits=False)  # before it reads: OpenSSL wants it so
+    received = bytearray()
+    with pytest.raises(ssl.SSLZeroReturnError):
+        while True:
+            received += await peer.call("read", 1 << 16)
+    assert digest(received) == digest(data)
+    (await accepted).writer.close()

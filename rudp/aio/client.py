@@ -263,8 +263,8 @@ async def _race(
 
 
 def _describe(errors: Sequence[OSError]) -> OSError:
-    """One error for several failed attempts, as asyncio words it."""
-    first = str(errors[0])
-    if all(str(error) == first for error in errors):
-        return errors[0]
+    """One error for several failed attempts: theirs if they failed alike, else asyncio's words."""
+    first = errors[0]
+    if all(type(error) is type(first) and error.errno == first.errno for error in errors):
+        return first
     return OSError("Multiple exceptions: {}".format(", ".join(str(error) for error in errors)))

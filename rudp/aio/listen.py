@@ -71,7 +71,7 @@ async def create_server(
     if keep_alive and config.keepalive is None:
         config = config.replace(keepalive=_KEEP_ALIVE_S)
     if not isinstance(backlog, int):
-        raise TypeError(f"backlog must be an int, not {backlog!r}")
+        raise TypeError(f"backlog must be an integer, not {backlog!r}")
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host/port and sock can not be specified at the same time")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from rudp.core.connection import Connection
+
 
 class StreamSocketView:
     """The endpoint's UDP socket as programs expect a stream's socket to be.
@@ -14,21 +16,21 @@ class StreamSocketView:
     share.
     """
 
-    __slots__ = ("_peer", "_sock")
+    __slots__ = ("_conn", "_sock")
 
-    def __init__(self, sock: Any, peer: object) -> None:
+    def __init__(self, sock: Any, conn: Connection) -> None:
         self._sock = sock
-        self._peer = peer
+        self._conn = conn
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._sock!r} peer={self._peer!r}>"
+        return f"<{type(self).__name__} {self._sock!r} peer={self._conn.peer!r}>"
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def getpeername(self) -> object:
         """The connection's peer."""
-        return self._peer
+        return self._conn.peer
 
     def setsockopt(self, level: int, *option: Any) -> None:
         """Set a socket option; those of TCP are harmless."""

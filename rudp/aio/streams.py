@@ -24,15 +24,16 @@ class StreamWriter(asyncio.StreamWriter):
         Raises the connection's error (`rudp.errors`), or `ConnectionReset` with the reason CLOSED
         if the writer is closed and keeps nothing back. Cancellation changes nothing.
         """
+        transport = self.transport
+        was_closing = transport.is_closing()
         try:
             await super().drain()
         except ConnectionResetError as exc:
             if type(exc) is not ConnectionResetError:
                 raise
             raise ConnectionReset(Reason.CLOSED) from None
-        transport = self.transport
         if (
-            transport.is_closing()
+            was_closing
             and isinstance(transport, ConnectionTransport)
             and not transport.get_write_buffer_size()
         ):

@@ -67,6 +67,7 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         self._dispatching = False
         self._ended = False
         self._delivery: Delivery | None = None
+        self._socket_view: StreamSocketView | None = None
         self.set_protocol(protocol)
         conn.owner = self
         if server is not None:
@@ -83,8 +84,16 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             )
 
     def start(self) -> None:
-        """Call `connection_made`, then begin to read; in the order that asyncio does."""
-        self._call(self._protocol.connection_made, self)
+        """Call `connection_made`, then begin to read; in the order that asyncio does.
+
+        An exception there is reported and closes nothing, as on asyncio's loops.
+        """
+        try:
+            self._protocol.connection_made(self)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - asyncio's contract: the handler hears of it
+            self._report(exc, "protocol.connection_made() call failed.")
         self._loop.call_soon(self.serve)
 
     # -- protocol and information ------------------------------------------------------------
@@ -92,7 +101,10 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what arrives from now on to `protocol`."""
         self._protocol = protocol
-        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        # asyncio goes by the class, uvloop by the method; nobody has both and means the other.
+        self._buffered = isinstance(protocol, asyncio.BufferedProtocol) or (
+            hasattr(protocol, "get_buffer") and not isinstance(protocol, asyncio.Protocol)
+        )
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The current protocol."""
@@ -109,11 +121,18 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         if name == "sockname":
             return self._sockname(default)
         if name == "socket":
-            value = self._endpoint.get_extra_info(name)
-            return default if value is None else StreamSocketView(value, self._conn.peer)
+            return self._socket() or default
         if name == "rudp_transport":
             return self
         return super().get_extra_info(name, default)
+
+    def _socket(self) -> StreamSocketView | None:
+        value = self._endpoint.get_extra_info("socket")
+        if value is None:
+            return None
+        if self._socket_view is None:  # programs compare it by identity
+            self._socket_view = StreamSocketView(value, self._conn)
+        return self._socket_view
 
     def _sockname(self, default: Any) -> Any:
         name = self._endpoint.get_extra_info("sockname", self._last_sockname)
@@ -227,15 +246,18 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             if self._loop.get_debug():
                 logger.debug("%r: %s", self, message, exc_info=True)
         else:
-            self._loop.call_exception_handler(
-                {
-                    "message": message,
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": self._protocol,
-                }
-            )
+            self._report(exc, message)
         self._force_close(exc)
+
+    def _report(self, exc: BaseException, message: str) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": message,
+                "exception": exc,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
 
     # -- the endpoint's side -----------------------------------------------------------------
 
@@ -283,10 +305,19 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
                 if not self._deliver_buffered():
                     return
             else:
-                chunk = receiver.take_some(_READ_BYTES)
-                protocol: Any = self._protocol
-                if not self._call(protocol.data_received, chunk):
+                if not self._deliver_bytes(receiver.take_some(_READ_BYTES)):
                     return
+
+    def _deliver_bytes(self, chunk: bytes) -> bool:
+        protocol: Any = self._protocol
+        try:
+            protocol.data_received(chunk)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # noqa: BLE001
+            self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+            return False
+        return True
 
     def _deliver_buffered(self) -> bool:
         protocol: Any = self._protocol
@@ -349,17 +380,6 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             self._protocol = _NO_PROTOCOL
             if server is not None:
                 server._detach(self)
-
-    def _call(self, callback: Any, argument: Any) -> bool:
-        try:
-            callback(argument)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:  # noqa: BLE001
-            name = getattr(callback, "__name__", "callback")
-            self._fatal_error(exc, f"Fatal error: protocol.{name}() call failed.")
-            return False
-        return True
 
     def _can_take(self, data: object) -> bool:
         if not isinstance(data, (bytes, bytearray, memoryview)):

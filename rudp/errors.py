@@ -54,7 +54,7 @@ class Reason(enum.Enum):
     CLOSED = "the connection is closed"
     TLS_HANDSHAKE_TIMEOUT = "the SSL handshake is taking longer than allowed"
     TLS_HANDSHAKE_EOF = "the peer ended the connection during the TLS handshake"
-    TLS_SHUTDOWN_TIMEOUT = "the peer did not answer the end of TLS in time"
+    TLS_SHUTDOWN_TIMEOUT = "the SSL shutdown timed out"
 
 
 class ConnectionRefused(ConnectionRefusedError):

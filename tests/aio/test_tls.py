@@ -346,12 +346,16 @@ def test_what_closes_connections_from_outside_ends_tls_too(
     data = random.Random(1).randbytes(SIZE_BYTES)
     network.default = LinkConfig(delay_s=DELAY_S, rate_bytes_per_s=2e6)
 
+    writers: list[asyncio.StreamWriter] = []
+
+    def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(data)
+
     async def main() -> None:
         with network.host("right"):
             async with rudp.Endpoint.bind("right", PORT) as endpoint:
-                server = await endpoint.start_server(
-                    lambda _, writer: writer.write(data), ssl=certificates.server_context()
-                )
+                server = await endpoint.start_server(say, ssl=certificates.server_context())
                 reader, writer = await dial(network, certificates)
                 first = await reader.readexactly(1)  # by now the server's handshake is over, too
                 reading = asyncio.ensure_future(reader.read())

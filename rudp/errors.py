@@ -22,8 +22,9 @@ Who gets which:
   error, after `close()`, after `abort()`, and after both sides have closed.
 - CLOSED is for `drain()` alone, after a connection has ended without an error. ABORTED is for
   `rudp.acknowledged()` alone, after `abort()` on this side.
-- DATA_AFTER_CLOSE is seen where a connection was closed with input unread, or more came in: by
-  then everything that was written has arrived, and `close()` has succeeded.
+- No exception carries DATA_AFTER_CLOSE: a connection was closed with input unread, or more came
+  in, and its peer was reset after all that was written had arrived. Only the event of the end
+  tells it.
 
 TLS adds the errors of `ssl` as asyncio does: `ssl.SSLCertVerificationError`, `ssl.SSLError`, and
 `ssl.SSLEOFError` for a stream that ends without TLS's own end (`rudp.aio.tls`). What a protocol's

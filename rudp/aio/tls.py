@@ -131,7 +131,11 @@ class Tls:
     def __post_init__(self) -> None:
         for name in ("handshake_timeout", "shutdown_timeout"):
             timeout_s = getattr(self, f"{name}_s")
-            if timeout_s is not None and timeout_s <= 0:
+            if timeout_s is None:
+                continue
+            if not isinstance(timeout_s, (int, float)):
+                raise TypeError(f"ssl_{name} must be a number of seconds, not {timeout_s!r}")
+            if not timeout_s > 0:
                 raise ValueError(f"ssl_{name} should be a positive number, got {timeout_s}")
 
     def protocol(

@@ -204,9 +204,11 @@ def test_a_context_of_another_kind_is_a_type_error(nonsense: Any) -> None:
 def test_a_server_s_timeouts_are_checked_at_once(certificates: Certificates, name: str) -> None:
     async def main() -> None:
         context = certificates.server_context()
-        for timeout_s in (0, -1):
+        for timeout_s in (0, -1, float("nan")):
             with pytest.raises(ValueError, match=f"{name} should be a positive number"):
                 await rudp.start_server(echo, "127.0.0.1", 0, ssl=context, **{name: timeout_s})
+        with pytest.raises(TypeError, match=f"{name} must be a number"):
+            await rudp.start_server(echo, "127.0.0.1", 0, ssl=context, **{name: "5"})
 
     asyncio.run(main())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rudp.aio.tls import ProtocolFactory, start_tls
 from rudp.aio.transport import ConnectionTransport
@@ -18,14 +18,22 @@ Connect = Callable[[ProtocolFactory], Awaitable[tuple[asyncio.Transport, asyncio
 class StreamWriter(asyncio.StreamWriter):
     """asyncio's writer; `start_tls()` works on every loop, errors of `drain()` have a `reason`."""
 
+    if TYPE_CHECKING:
+        # The base class's, which typeshed leaves out.
+        _transport: asyncio.WriteTransport
+        _protocol: Any  # asyncio.StreamReaderProtocol and its mixin
+        _reader: asyncio.StreamReader
+
     async def drain(self) -> None:
         """Wait until there is room to write more.
 
         Raises the connection's error (`rudp.errors`), or `ConnectionReset` with the reason CLOSED
         if the writer is closed and keeps nothing back. Cancellation changes nothing.
         """
-        transport = self.transport
-        was_closing = transport.is_closing()
+        transport = self._transport
+        closing = transport.is_closing()
+        if not closing and not self._protocol._paused and self._reader.exception() is None:
+            return  # nearly always: what follows would find the same, more slowly
         try:
             await super().drain()
         except ConnectionResetError as exc:
@@ -33,7 +41,7 @@ class StreamWriter(asyncio.StreamWriter):
                 raise
             raise ConnectionReset(Reason.CLOSED) from None
         if (
-            was_closing
+            closing
             and isinstance(transport, ConnectionTransport)
             and not transport.get_write_buffer_size()
         ):
@@ -54,7 +62,7 @@ class StreamWriter(asyncio.StreamWriter):
         The side that accepted the connection is TLS's server. Arguments, errors and cancellation
         are those of `rudp.start_tls()`.
         """
-        protocol: Any = self._protocol  # type: ignore[attr-defined] # asyncio's own, as it is
+        protocol = self._protocol
         await self.drain()
         transport = await start_tls(
             self.transport,

@@ -12,6 +12,7 @@ from rudp.aio.endpoint import Endpoint
 from rudp.aio.listen import create_server, start_server
 from rudp.aio.server import Server
 from rudp.aio.tls import start_tls
+from rudp.aio.tracing import TraceFile
 from rudp.config import Config
 from rudp.core.stats import ConnectionInfo, EndpointStats
 from rudp.errors import (
@@ -35,6 +36,7 @@ __all__ = [
     "EndpointStats",
     "Reason",
     "Server",
+    "TraceFile",
     "acknowledged",
     "create_connection",
     "create_server",

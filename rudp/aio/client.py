@@ -10,7 +10,7 @@ from asyncio import staggered
 from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
 
-from rudp.aio import registry, streams, tls, udp
+from rudp.aio import registry, tls, udp, writer
 from rudp.aio.endpoint import Endpoint
 from rudp.aio.tls import Connected, ProtocolFactory
 from rudp.aio.udp import Address, AddressInfo
@@ -150,7 +150,7 @@ async def open_connection(
         all_errors=all_errors,
         config=config,
     )
-    return await streams.open_streams(connect, limit)
+    return await writer.open_streams(connect, limit)
 
 
 async def _over_socket(
@@ -211,7 +211,9 @@ async def shared_endpoint(family: int, config: Config) -> Endpoint:
     endpoint = known.shared.get(key)
     if endpoint is not None and not endpoint.is_closing():
         return endpoint
-    endpoint = await Endpoint.open(None, family=family, config=config)
+    # What belongs to no connection is nobody's here: it goes into no connection's trace.
+    own = config.replace(trace=None)
+    endpoint = await Endpoint.open(None, family=family, config=own)
     raced = known.shared.setdefault(key, endpoint)
     if raced is not endpoint:
         endpoint.close()

@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator
 from ssl import SSLContext
 from typing import Any
 
-from rudp.aio import registry, streams, tls, udp
+from rudp.aio import registry, tls, udp, writer
 from rudp.aio.opening import Opening
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
 from rudp.aio.tls import Connected, ProtocolFactory
+from rudp.aio.tracing import Observing
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
 from rudp.config import Config
 from rudp.core.connection import Connection
+from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import ConnectionAborted, Reason
@@ -36,7 +38,8 @@ class Endpoint(Pump):
         known: registry.LoopEndpoints,
         config: Config,
     ) -> None:
-        super().__init__(loop, config)
+        self._observing = Observing(known.traces)
+        super().__init__(loop, config, self._observing)
         self._known = known
         self._server: Server | None = None
         self._accept_factory: ProtocolFactory | None = None
@@ -48,6 +51,12 @@ class Endpoint(Pump):
     def __repr__(self) -> str:
         name = self.get_extra_info("sockname")
         return f"<rudp.Endpoint {name} {len(self._core.connections)} connections>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop has attached the socket."""
+        self._observing.bound(transport)
+        self._core.strays = self._observing.strays_of(self.config)
+        super().connection_made(transport)
 
     # -- making one --------------------------------------------------------------------------
 
@@ -99,6 +108,7 @@ class Endpoint(Pump):
         """An endpoint on a resolved address, or on `sock`. Raises `OSError`."""
         known = await registry.of_running_loop()
         loop = asyncio.get_running_loop()
+        known.traces.open(config)
         endpoint = cls(loop, known, config)
         await udp.open_datagram(
             loop,
@@ -148,28 +158,57 @@ class Endpoint(Pump):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        rendezvous: bytes | None = None,
         config: Config | None = None,
     ) -> Connected:
         """Dial `host` from this socket; the addresses of a name are tried in turn.
 
-        The arguments and errors are those of `rudp.create_connection()`. Cancellation aborts the
-        attempt.
+        With `rendezvous` the peer is to dial us at the same time, with the same bytes: the two
+        dials become one connection (RFC 9293 §3.5), through NATs too, if each dials where a server
+        saw the other's *endpoint* (docs/nat.md). SYNs go out every `config.punch_interval` seconds;
+        refusals are no errors, the peer may turn out to be at another address than was dialled, and
+        no server of this endpoint takes such a dial. Neither peer is TLS's server then: TLS begins
+        with `start_tls()`.
+
+        Args: those of `rudp.create_connection()`, and
+            rendezvous: 1 to 16 bytes that both peers know and nobody can guess: as much as 8
+                random ones.
+            config: Settings; `connect_timeout` ends an attempt that nothing comes of.
+
+        Raises: what `rudp.create_connection()` raises, and
+            TimeoutError: Nobody answered within `config.connect_timeout` seconds; with
+                `rendezvous` also that there is no way through the NATs.
+            OSError: No address could be resolved or reached; this endpoint dials with this
+                rendezvous already.
+            TypeError, ValueError: `rendezvous` is not 1 to 16 bytes, or comes with `ssl`.
+
+        Cancellation aborts the attempt.
         """
+        if ssl and rendezvous is not None:
+            raise ValueError("ssl and rendezvous can not be specified at the same time")
         secure = tls.for_client(
             ssl, host, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
         )
-        dial = functools.partial(self._dial_name, host=host, port=port, config=config)
+        dial = functools.partial(
+            self._dial_name, host=host, port=port, rendezvous=rendezvous, config=config
+        )
         if secure is None:
             return await dial(protocol_factory)
         return await secure.connect(dial, protocol_factory)
 
     async def _dial_name(
-        self, protocol_factory: ProtocolFactory, host: str, port: int, config: Config | None
+        self,
+        protocol_factory: ProtocolFactory,
+        *,
+        host: str,
+        port: int,
+        rendezvous: bytes | None,
+        config: Config | None,
     ) -> Connected:
         error: OSError | None = None
         for *_, address in await udp.resolve(host, port, family=self.family):
             try:
-                return await self.dial(protocol_factory, address, config)
+                return await self.dial(protocol_factory, address, config, rendezvous)
             except OSError as exc:
                 error = exc
         raise error or OSError(f"no address for {host!r} in the endpoint's family")
@@ -184,6 +223,7 @@ class Endpoint(Pump):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        rendezvous: bytes | None = None,
         config: Config | None = None,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """`create_connection()` with a reader and a writer, as `asyncio.open_connection()`."""
@@ -195,9 +235,10 @@ class Endpoint(Pump):
             server_hostname=server_hostname,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
+            rendezvous=rendezvous,
             config=config,
         )
-        return await streams.open_streams(connect, limit)
+        return await writer.open_streams(connect, limit)
 
     async def create_server(
         self,
@@ -225,7 +266,7 @@ class Endpoint(Pump):
 
     async def start_server(
         self,
-        client_connected_cb: streams.ClientConnected,
+        client_connected_cb: writer.ClientConnected,
         *,
         limit: int = 2**16,
         backlog: int = 100,
@@ -236,7 +277,7 @@ class Endpoint(Pump):
     ) -> Server:
         """`create_server()` whose callback gets a reader and a writer a connection."""
         return await self.create_server(
-            streams.accepting_streams(client_connected_cb, limit),
+            writer.accepting_streams(client_connected_cb, limit),
             backlog=backlog,
             ssl=ssl,
             ssl_handshake_timeout=ssl_handshake_timeout,
@@ -245,13 +286,19 @@ class Endpoint(Pump):
         )
 
     async def dial(
-        self, protocol_factory: ProtocolFactory, address: Address, config: Config | None = None
+        self,
+        protocol_factory: ProtocolFactory,
+        address: Address,
+        config: Config | None = None,
+        rendezvous: bytes | None = None,
     ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
         """Connect to a resolved address. Cancellation aborts the attempt."""
         if self._stopped or self._transport is None:
             raise ConnectionAborted(Reason.ENDPOINT_CLOSED)
+        if config is not None:
+            self._known.traces.open(config)
         self.watch_icmp()
-        conn = self._core.connect(address, self._loop.time(), config)
+        conn = self._core.connect(address, self._loop.time(), config, rendezvous)
         opened: asyncio.Future[None] = self._loop.create_future()
         conn.owner = Opening(conn, opened)
         try:
@@ -273,6 +320,11 @@ class Endpoint(Pump):
     def stats(self) -> EndpointStats:
         """Counters; live."""
         return self._core.stats
+
+    @property
+    def core(self) -> Core:
+        """What is below, for metrics: to be read, not called."""
+        return self._core
 
     @property
     def connection_count(self) -> int:
@@ -404,8 +456,10 @@ class Endpoint(Pump):
         self._accept_factory = factory
 
     def configure(self, config: Config) -> None:
-        """Settings for connections from now on."""
+        """Settings for connections from now on. Raises `OSError` where a trace cannot be opened."""
+        self._known.traces.open(config)
         self.config = self._core.config = config
+        self._core.strays = self._observing.strays_of(config)
 
     def stop_listening(self, server: Server) -> None:
         """Refuse new connections; those that exist go on."""

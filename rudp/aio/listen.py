@@ -11,9 +11,9 @@ from typing import Any
 from rudp.aio import registry, tls, udp
 from rudp.aio.endpoint import Endpoint
 from rudp.aio.server import Server
-from rudp.aio.streams import ClientConnected, accepting_streams
 from rudp.aio.tls import ProtocolFactory
 from rudp.aio.udp import Address
+from rudp.aio.writer import ClientConnected, accepting_streams
 from rudp.config import Config
 
 

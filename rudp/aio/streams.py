@@ -1,110 +1,169 @@
-"""asyncio's streams over rudp's transports."""
+"""A `StreamReader` that hands large chunks on instead of copying them into a buffer and out."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Awaitable, Callable
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from rudp.aio.tls import ProtocolFactory, start_tls
-from rudp.aio.transport import ConnectionTransport
-from rudp.errors import ConnectionReset, Reason
+_SMALL = 4096
+"""Chunks below this are joined: they cost more as objects than as bytes."""
+_LARGE = 32_768
+"""A chunk of this size is handed out alone, though more may be there than that."""
 
-ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
-Connect = Callable[[ProtocolFactory], Awaitable[tuple[asyncio.Transport, asyncio.BaseProtocol]]]
+Chunk = bytes | bytearray | memoryview
 
 
-class StreamWriter(asyncio.StreamWriter):
-    """asyncio's writer; `start_tls()` works on every loop, errors of `drain()` have a `reason`."""
+class StreamReader(asyncio.StreamReader):
+    """`asyncio.StreamReader` with the same contract, without two copies of bulk data.
+
+    asyncio's own appends what arrives to a `bytearray`, and cuts what is read off its front. Here
+    a large chunk stays what it was, and `read()` returns it. Methods that search the buffer are
+    asyncio's: for them the chunks are put into it first.
+
+    Args:
+        limit: As for `asyncio.StreamReader`: reading pauses beyond twice so many bytes.
+        loop: The event loop.
+    """
 
     if TYPE_CHECKING:
-        # The base class's, which typeshed leaves out.
-        _transport: asyncio.WriteTransport
-        _protocol: Any  # asyncio.StreamReaderProtocol and its mixin
-        _reader: asyncio.StreamReader
+        # What asyncio's class has and typeshed leaves out.
+        _limit: int
+        _eof: bool
+        _exception: BaseException | None
+        _paused: bool
+        _transport: Any
+        _waiter: asyncio.Future[None] | None
 
-    async def drain(self) -> None:
-        """Wait until there is room to write more.
+        async def _wait_for_data(self, func_name: str) -> None: ...
+        def _wakeup_waiter(self) -> None: ...
 
-        Raises the connection's error (`rudp.errors`), or `ConnectionReset` with the reason CLOSED
-        if the writer is closed and keeps nothing back. Cancellation changes nothing.
-        """
-        transport = self._transport
-        closing = transport.is_closing()
-        if not closing and not self._protocol._paused and self._reader.exception() is None:
-            return  # nearly always: what follows would find the same, more slowly
-        try:
-            await super().drain()
-        except ConnectionResetError as exc:
-            if type(exc) is not ConnectionResetError:
-                raise
-            raise ConnectionReset(Reason.CLOSED) from None
+    def __init__(self, limit: int = 2**16, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._head = bytearray()
+        """What comes first, as asyncio's reader keeps it."""
+        self._chunks: deque[Chunk] | None = None
+        """What follows it, if anything."""
+        self._chunk_bytes = 0
+        super().__init__(limit, loop)
+
+    @property
+    def _buffer(self) -> bytearray:
+        """All there is, as asyncio's methods and some programs expect it."""
+        if self._chunks:
+            self._head += b"".join(self._chunks)
+            self._chunks = None
+            self._chunk_bytes = 0
+        return self._head
+
+    @_buffer.setter
+    def _buffer(self, value: bytearray) -> None:
+        self._head = value
+        self._chunks = None
+        self._chunk_bytes = 0
+
+    def at_eof(self) -> bool:
+        """Whether everything was read and no more will come."""
+        return self._eof and not self._head and not self._chunks
+
+    def feed_data(self, data: Chunk) -> None:  # type: ignore[override]
+        """Take what the transport received; bytes are kept as they are, not copied."""
+        if self._eof:
+            raise AssertionError("feed_data after feed_eof")
+        size = len(data)
+        if not size:
+            return
+        if size < _SMALL and not self._chunks:
+            self._head += data
+        else:
+            self._append(data)
+        if self._waiter is not None:
+            self._wakeup_waiter()
         if (
-            closing
-            and isinstance(transport, ConnectionTransport)
-            and not transport.get_write_buffer_size()
+            not self._paused
+            and self._transport is not None
+            and len(self._head) + self._chunk_bytes > 2 * self._limit
         ):
-            # Kernel TCP's transport would be gone by now. This one waits for the peer to
-            # acknowledge what it has taken, and takes no more.
-            raise ConnectionReset(Reason.CLOSED)
+            self._pause()
 
-    async def start_tls(
-        self,
-        sslcontext: ssl.SSLContext,
-        *,
-        server_hostname: str | None = None,
-        ssl_handshake_timeout: float | None = None,
-        ssl_shutdown_timeout: float | None = None,
-    ) -> None:
-        """Go on with TLS; `asyncio.StreamWriter.start_tls()`.
+    async def read(self, n: int = -1) -> bytes:
+        """As `asyncio.StreamReader.read()`: at most `n` bytes, at least one before the end."""
+        if self._exception is not None:
+            raise self._exception
+        if n <= 0:
+            return await super().read(n)
+        if not self._head and not self._chunks and not self._eof:
+            await self._wait_for_data("read")
+        head = self._head
+        if head:
+            data = bytes(head) if len(head) <= n else bytes(memoryview(head)[:n])
+            del head[:n]
+        elif self._chunks:
+            first = len(self._chunks[0])
+            data = self._take(min(n, first if first >= _LARGE else self._chunk_bytes))
+        else:
+            data = b""
+        self._maybe_resume_transport()
+        return data
 
-        The side that accepted the connection is TLS's server. Arguments, errors and cancellation
-        are those of `rudp.start_tls()`.
-        """
-        protocol = self._protocol
-        await self.drain()
-        transport = await start_tls(
-            self.transport,
-            protocol,
-            sslcontext,
-            server_side=protocol._client_connected_cb is not None,
-            server_hostname=server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,
-            ssl_shutdown_timeout=ssl_shutdown_timeout,
-        )
-        self._transport = transport
-        protocol._transport = transport
-        protocol._over_ssl = True
-        reader = protocol._stream_reader
-        if reader is not None:
-            reader._transport = transport  # it pauses what feeds it
+    async def readexactly(self, n: int) -> bytes:
+        """As `asyncio.StreamReader.readexactly()`."""
+        if n > 0 and self._exception is None:
+            while len(self._head) + self._chunk_bytes < n and not self._eof:
+                await self._wait_for_data("readexactly")
+            head = self._head
+            if len(head) >= n:
+                data = bytes(head) if len(head) == n else bytes(memoryview(head)[:n])
+                del head[:n]
+                self._maybe_resume_transport()
+                return data
+            if not head and self._chunk_bytes >= n:
+                data = self._take(n)
+                self._maybe_resume_transport()
+                return data
+        return await super().readexactly(n)
 
+    def _append(self, data: Chunk) -> None:
+        if self._chunks is None:
+            self._chunks = deque()
+        self._chunk_bytes += len(data)
+        last = self._chunks[-1] if self._chunks else b""
+        if type(last) is bytearray and len(last) + len(data) < _SMALL:
+            last += data
+        elif len(data) < _SMALL:
+            self._chunks.append(bytearray(data))
+        else:
+            self._chunks.append(bytes(data))
 
-async def open_streams(
-    connect: Connect, limit: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection that `connect` opens, as a reader, which buffers `limit` bytes, and a writer."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=limit, loop=loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport, _ = await connect(lambda: protocol)
-    return reader, StreamWriter(transport, protocol, reader, loop)
+    def _take(self, size: int) -> bytes:
+        """The first `size` bytes of the chunks, which are that many at least."""
+        chunks = self._chunks
+        if chunks is None:
+            return b""
+        self._chunk_bytes -= size
+        first = chunks[0]
+        if len(first) == size:
+            chunks.popleft()
+            return bytes(first)
+        parts: list[Chunk] = []
+        while size:
+            first = chunks.popleft()
+            if len(first) > size:
+                view = memoryview(first)
+                chunks.appendleft(view[size:])
+                first = view[:size]
+            parts.append(first)
+            size -= len(first)
+        return b"".join(parts)
 
+    def _pause(self) -> None:
+        try:
+            self._transport.pause_reading()
+        except NotImplementedError:
+            self._transport = None  # as asyncio: never try again
+        else:
+            self._paused = True
 
-def accepting_streams(client_connected_cb: ClientConnected, limit: int) -> ProtocolFactory:
-    """A factory of protocols that call `client_connected_cb` with a reader and a writer."""
-    loop = asyncio.get_running_loop()
-
-    def connected(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> Awaitable[None] | None:
-        # asyncio's protocol makes the writer itself, and lets nobody choose the class.
-        writer.__class__ = StreamWriter
-        return client_connected_cb(reader, writer)
-
-    def factory() -> asyncio.BaseProtocol:
-        reader = asyncio.StreamReader(limit=limit, loop=loop)
-        return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
-
-    return factory
+    def _maybe_resume_transport(self) -> None:
+        if self._paused and len(self._head) + self._chunk_bytes <= self._limit:
+            self._paused = False
+            self._transport.resume_reading()

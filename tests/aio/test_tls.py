@@ -156,6 +156,38 @@ def test_a_protocol_starts_tls_by_itself(
     rudp_sim(main)
 
 
+def test_two_that_dial_each_other_start_tls(
+    network: Network, rudp_sim: Simulate, certificates: Certificates
+) -> None:
+    """Of a rendezvous nobody is the server, so that one of them has to say it."""
+    name = b"for this one"
+
+    async def main() -> None:
+        with network.host("left"):
+            left = rudp.Endpoint.bind("left", PORT)
+        with network.host("right"):
+            right = rudp.Endpoint.bind("right", PORT)
+        async with left as one, right as other:
+            with pytest.raises(ValueError, match="rendezvous"):
+                await one.open_connection("right", PORT, ssl=True, rendezvous=name)
+            near, far = await asyncio.gather(
+                one.open_connection("right", PORT, rendezvous=name),
+                other.open_connection("left", PORT, rendezvous=name),
+            )
+            await asyncio.gather(
+                near[1].start_tls(certificates.client_context(), server_hostname="right"),
+                far[1].start_tls(certificates.server_context(), server_side=True),
+            )
+            near[1].write(b"encrypted")
+            assert await far[0].readexactly(9) == b"encrypted"
+            near[1].close()
+            assert await far[0].read() == b""
+            await end(far[1])
+            await near[1].wait_closed()
+
+    rudp_sim(main)
+
+
 def test_a_foreign_transport_cannot_start_tls(certificates: Certificates) -> None:
     async def main() -> None:
         context = certificates.client_context()

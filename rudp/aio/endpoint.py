@@ -393,6 +393,7 @@ class Endpoint(Pump):
                 self.flush(conn)
         if self._undelivered() and not self._stopped:
             self._delivered = loop.create_future()
+            self._lingering = True
             await asyncio.wait([self._delivered], timeout=self.config.linger)
 
     def _undelivered(self) -> bool:
@@ -412,9 +413,8 @@ class Endpoint(Pump):
 
     # -- what the pump asks for ----------------------------------------------------------------
 
-    def report(self, conn: Connection) -> None:
-        """Let the connection's owner take what is new; end the lingering when all arrived."""
-        super().report(conn)
+    def note_finished(self) -> None:
+        """End the lingering when all arrived."""
         delivered = self._delivered
         if delivered is not None and not delivered.done() and not self._undelivered():
             delivered.set_result(None)

@@ -60,6 +60,8 @@ def _parse_name(raw: bytes, windows: bool) -> str:
 
 def _folded(name: str) -> str:
     """What file systems that fold case, or ignore invisible characters, may take a name for."""
+    if name.isascii():
+        return name.lower()
     visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
     return unicodedata.normalize("NFKC", visible).casefold()
 

@@ -33,7 +33,7 @@ from rudp.cli.transfer.format import (
     encode,
 )
 from rudp.cli.transfer.names import UnsafePath, parse_path, printable
-from rudp.cli.transfer.store import Incoming, Place, Store
+from rudp.cli.transfer.store import HeldFile, Incoming, Place, Store
 from rudp.cli.transfer.summary import Summary, describe
 
 if TYPE_CHECKING:
@@ -118,10 +118,7 @@ class ReceivingSession:
         """The sender is gone: leave what a later transfer can go on with, remove the rest."""
         current, self._current = self._current, None
         if current is not None and current.incoming is not None:
-            if current.offer.kind is Kind.EAGER_FILE:
-                current.incoming.discard()
-            else:
-                current.incoming.keep()
+            current.incoming.keep()
         if current is not None:
             self.summary.fail(printable(current.offer.path), "the transfer ended early")
         for awaited in self._awaited.values():
@@ -266,11 +263,11 @@ class ReceivingSession:
     def _on_eager_offer(self, offer: Offer) -> None:
         if self._current is not None or offer.size > EAGER_BYTES:
             raise FormatError("a file whose data follow at once comes at the wrong time, or is big")
-        incoming = None
+        incoming: Incoming | None = None
         try:
             place = self._store.place(parse_path(offer.path))
             self._spend(offer.size)
-            incoming = place.begin(offer.size)
+            incoming = HeldFile(place)
         except (OSError, UnsafePath) as exc:
             self._fail(offer, exc)
         self._current = _Current(offer, offer.size, incoming)

@@ -9,7 +9,7 @@ import stat
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rudp.cli.transfer.folders import Folder, NotPlain
 from rudp.cli.transfer.format import Outcome
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HASH_STEP_BYTES = 1 << 20
 _FOLDERS_KEPT = 32
+_DIFFERS = "what arrived is not what was sent: the digests differ"
 _MODE_BITS = 0o777
 """Permissions that are kept; never set-user-id and its like."""
 
@@ -139,7 +140,7 @@ class Place:
         finally:
             os.close(descriptor)
 
-    def begin(self, size: int, kept: int = 0, hasher: _Hash | None = None) -> Incoming:
+    def begin(self, size: int, kept: int = 0, hasher: _Hash | None = None) -> PartFile:
         """Open the partial file for `size` bytes, of which `kept`, already in `hasher`, are there.
 
         Raises:
@@ -156,7 +157,7 @@ class Place:
         except BaseException:
             os.close(descriptor)
             raise
-        return Incoming(self, descriptor, size, kept, hasher or hashlib.sha256())
+        return PartFile(self, descriptor, size, kept, hasher or hashlib.sha256())
 
     def _open_part(self) -> int:
         folder = self._folder
@@ -184,14 +185,15 @@ class Place:
         if now is None or now.st_ino != os.fstat(descriptor).st_ino:
             raise Busy(f"{self._name!r} has just been received by another transfer")
 
+    def holds(self, digest: bytes, size: int) -> bool:
+        """Whether a file of that content has the name. Raises `NotPlain`, `OSError`."""
+        found = self.found()
+        return found is not None and found.st_size == size and self.digest_of_found(size) == digest
+
     def publish(self, digest: bytes, size: int) -> Outcome:
         """Give the verified partial file its name. Raises `FileExistsError`, `OSError`."""
         try:
-            found = self.found()
-            same = (
-                found is not None and found.st_size == size and self.digest_of_found(size) == digest
-            )
-            if same:
+            if self.holds(digest, size):
                 self.discard()
                 return Outcome.UNCHANGED
             self._folder.publish(self._part, self._name, replace=self._store.overwrite)
@@ -216,39 +218,92 @@ class Place:
             os.close(descriptor)
 
 
-class Incoming:
-    """A file that is being written."""
+class Incoming(Protocol):
+    """A file that is being received."""
 
-    __slots__ = ("_descriptor", "_hasher", "_place", "_size", "received")
+    def write(self, data: bytes | memoryview) -> None:
+        """Append. Raises `OSError`, such as ENOSPC."""
+
+    def finish(self, digest: bytes, mode: int, mtime_ns: int) -> Outcome:
+        """Verify, and give the file its name, permissions and time; it is closed in any case.
+
+        Raises:
+            ValueError: Its size or digest is not what the sender says; nothing is kept.
+            OSError: It cannot have the name.
+        """
+        ...
+
+    def keep(self) -> None:
+        """Close it and leave what there is, for a later transfer to go on with."""
+
+    def discard(self) -> None:
+        """Close it and remove it."""
+
+
+class HeldFile(Incoming):
+    """A small file, in memory until it is complete: one that is there already costs no write."""
+
+    __slots__ = ("_data", "_place")
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._data = bytearray()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append."""
+        self._data += data
+
+    def finish(self, digest: bytes, mode: int, mtime_ns: int) -> Outcome:
+        """Verify, and write it unless it is there."""
+        size = len(self._data)
+        if hashlib.sha256(self._data).digest() != digest:
+            raise ValueError(_DIFFERS)
+        if self._place.holds(digest, size):
+            self._place.set_attributes(mode, mtime_ns)
+            return Outcome.UNCHANGED
+        part = self._place.begin(size)
+        try:
+            part.write(memoryview(self._data))
+        except OSError:
+            part.discard()
+            raise
+        return part.finish(digest, mode, mtime_ns)
+
+    def keep(self) -> None:
+        """Nothing is on the disk."""
+
+    def discard(self) -> None:
+        """Nothing is on the disk."""
+
+
+class PartFile(Incoming):
+    """A file that is written as it comes, and hashed."""
+
+    __slots__ = ("_descriptor", "_hasher", "_place", "_received", "_size")
 
     def __init__(
         self, place: Place, descriptor: int, size: int, received: int, hasher: _Hash
     ) -> None:
-        self.received = received
+        self._received = received
         self._place = place
         self._descriptor = descriptor
         self._size = size
         self._hasher = hasher
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append. Raises `OSError`, such as ENOSPC."""
+        """Append."""
         self._hasher.update(data)
-        self.received += len(data)
+        self._received += len(data)
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
 
     def finish(self, digest: bytes, mode: int, mtime_ns: int) -> Outcome:
-        """Verify, and give the file its name, permissions and time; it is closed in any case.
-
-        Raises:
-            ValueError: Its size or digest is not what the sender says: it is removed.
-            OSError: It cannot have the name.
-        """
+        """Verify, and give the file its name."""
         try:
-            if self.received != self._size or self._hasher.digest() != digest:
+            if self._received != self._size or self._hasher.digest() != digest:
                 self._place.discard()
-                raise ValueError("what arrived is not what was sent: the digests differ")
+                raise ValueError(_DIFFERS)
             set_attributes(self._descriptor, mode, mtime_ns)
             if sys.platform == "win32":  # an open file cannot be renamed there
                 self.keep()
@@ -257,7 +312,7 @@ class Incoming:
             self.keep()
 
     def keep(self) -> None:
-        """Close it and leave what there is, for a later transfer to go on with."""
+        """Close it and leave what there is."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

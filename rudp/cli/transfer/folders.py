@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -165,25 +166,37 @@ class DescriptorFolder(Folder):
 
 
 class PathFolder(Folder):
-    """A directory as a path, for systems that cannot open one."""
+    """A directory as a path, for systems that cannot open one.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Every use looks at the whole way there again: it may have become a link meanwhile.
+    """
+
+    def __init__(self, path: Path, parent: PathFolder | None = None) -> None:
+        self._where = path
+        self._parent = parent
+
+    def _checked(self) -> Path:
+        """The directory. Raises `NotPlain` if it is none any more, or a link."""
+        if self._parent is not None:
+            name = self._parent._checked() / self._where.name
+            found = name.lstat()
+            if not stat.S_ISDIR(found.st_mode) or _leads_elsewhere(found):
+                raise NotPlain(f"{self._where.name!r} is there and no directory")
+        return self._where
 
     def enter(self, name: str, *, create: bool = True) -> Folder:
         """A directory in this one."""
-        path = self._path / name
+        path = self._checked() / name
         if create:
             path.mkdir(exist_ok=True)
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or _leads_elsewhere(found):
-            raise NotPlain(f"{name!r} is there and no directory")
-        return PathFolder(path)
+        entered = PathFolder(path, self)
+        entered._checked()
+        return entered
 
     def stat(self, name: str) -> os.stat_result | None:
         """What is there under that name."""
         try:
-            return (self._path / name).lstat()
+            return (self._checked() / name).lstat()
         except FileNotFoundError:
             return None
 
@@ -191,28 +204,26 @@ class PathFolder(Folder):
         found = self.stat(name)
         if found is not None and (not stat.S_ISREG(found.st_mode) or _leads_elsewhere(found)):
             raise NotPlain(f"{name!r} is there and no plain file")
-        return os.open(self._path / name, flags, 0o600)
+        return os.open(self._checked() / name, flags, 0o600)
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        (self._path / name).unlink(missing_ok=True)
+        (self._checked() / name).unlink(missing_ok=True)
 
     def _link(self, source: str, target: str) -> None:
-        os.link(self._path / source, self._path / target)
+        os.link(self._checked() / source, self._checked() / target)
 
     def _replace(self, source: str, target: str) -> None:
-        (self._path / source).replace(self._path / target)
+        (self._checked() / source).replace(self._checked() / target)
 
     def set_attributes(self, mode: int, mtime_ns: int) -> None:
         """Set the directory's own permissions and time."""
-        self._path.chmod(mode)
-        os.utime(self._path, ns=(mtime_ns, mtime_ns))
+        self._checked().chmod(mode)
+        os.utime(self._checked(), ns=(mtime_ns, mtime_ns))
 
     def free_bytes(self) -> int:
         """Room on the file system, in bytes."""
-        import shutil
-
-        return shutil.disk_usage(self._path).free
+        return shutil.disk_usage(self._checked()).free
 
     def close(self) -> None:
         """Nothing is held."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,6 +81,25 @@ def parse_stream_address(text: str, *, lowest_port: int = 0) -> StreamAddress:
         at = parse_host_port(rest.removeprefix("//"), lowest_port=lowest_port)
         return StreamAddress("tcp" if scheme == "tcp" else "rudp", at)
     raise ValueError(f"{text!r} does not begin with tcp: or rudp:")
+
+
+def parse_where(words: Sequence[str], *, listen: bool) -> HostPort:
+    """HOST PORT or HOST:PORT to dial; [HOST] PORT or [HOST:]PORT to listen.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    lowest = 0 if listen else 1
+    if len(words) == 2:
+        host, port = words
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        return HostPort(None if host in ("", "*") else host, parse_port(port, lowest=lowest))
+    if len(words) != 1:
+        raise ValueError("write [HOST] PORT" if listen else "write HOST PORT")
+    where = parse_host_port(words[0], lowest_port=lowest)
+    if not listen and where.host is None:
+        raise ValueError(f"{words[0]!r} has no host: write HOST PORT")
+    return where
 
 
 def format_address(where: Any) -> str:

@@ -28,10 +28,11 @@ whole and verified; until then it is called .rudp-part-…, and a later transfer
 
 \b
 Exit codes:
-  0    with --once: everything that the sender offered arrived and was verified
+  0    with --once: everything that the sender offered arrived and was verified;
+       without: stopped by Ctrl-C or SIGTERM
   1    something was not, or the address could not be bound
   2    the command line was wrong
-  130  Ctrl-C
+  130  Ctrl-C with --once; 143 SIGTERM
 """
 
 
@@ -52,7 +53,7 @@ Exit codes:
 @click.option(
     "--max-senders", type=click.IntRange(1, 1024), default=16, help="Most at a time (16)."
 )
-@config_options(keepalive=10.0)
+@config_options(keepalive=10.0, keepalive_interval=5.0, user_timeout=30.0)
 @output_options()
 def command(
     listen: HostPort,
@@ -77,4 +78,4 @@ def command(
         )
         return 0 if await receiver.serve(listen, config) else EXIT_FAILED
 
-    run(receive())
+    run(receive(), out, until_stopped=not once)

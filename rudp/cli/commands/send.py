@@ -32,7 +32,7 @@ Exit codes:
   0    every file is at the other end, with the SHA-256 that it has here
   1    something was not sent or not taken, or the connection failed
   2    the command line was wrong
-  130  Ctrl-C
+  130  Ctrl-C; 143 SIGTERM
 """
 
 
@@ -42,13 +42,13 @@ Exit codes:
 )
 @click.argument("host")
 @click.argument("port", type=DIALLED_PORT)
-@config_options(keepalive=10.0, connect_timeout=20.0)
+@config_options(keepalive=10.0, keepalive_interval=5.0, user_timeout=30.0, connect_timeout=20.0)
 @output_options()
 def command(
     paths: tuple[Path, ...], host: str, port: int, config: rudp.Config, out: Output
 ) -> None:
     """Send files and directories to `rudp recv`, verified by SHA-256."""
-    run(_send(paths, host, port, config, out))
+    run(_send(paths, host, port, config, out), out)
 
 
 async def _send(

@@ -17,6 +17,9 @@ from rudp.cli.transfer.sessions import Worker, run_receiver
 from rudp.cli.transfer.store import Store
 from rudp.cli.transfer.summary import Summary, describe
 
+_PATIENCE_S = 40.0
+"""Longer than it takes, by default, to notice that a sender was killed."""
+
 
 class Receiver:
     """Receives into one directory until stopped, or for one sender.
@@ -87,7 +90,12 @@ class Receiver:
         peer = format_address(channel.transport.get_extra_info("peername"))
         self._out.detail("sender", f"{peer}: connected", peer=peer)
         worker = Worker()
-        store = Store(self._root, overwrite=self._overwrite, stopped=worker.stopped)
+        store = Store(
+            self._root,
+            overwrite=self._overwrite,
+            patience_s=_PATIENCE_S,
+            stopped=worker.stopped,
+        )
         session = ReceivingSession(store, max_bytes=self._max_bytes, arrived=self._arrived)
         error: str | None = None
         try:

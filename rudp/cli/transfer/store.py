@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HASH_STEP_BYTES = 1 << 20
 _FOLDERS_KEPT = 32
+_BUSY_STEP_S = 0.05
 _DIFFERS = "what arrived is not what was sent: the digests differ"
 _MODE_BITS = 0o777
 """Permissions that are kept; never set-user-id and its like."""
@@ -35,13 +37,21 @@ class Store:
     Args:
         root: The directory.
         overwrite: Replace files of the same name that have another content.
+        patience_s: How long to wait for a transfer that is writing the same file: it may be the
+            one that was interrupted, whose end has not been noticed yet.
         stopped: Asked between the steps of long work; True ends it with `InterruptedError`.
     """
 
     def __init__(
-        self, root: Folder, *, overwrite: bool, stopped: Callable[[], bool] = lambda: False
+        self,
+        root: Folder,
+        *,
+        overwrite: bool,
+        patience_s: float = 0.0,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.overwrite = overwrite
+        self._patience_s = patience_s
         self._root = root
         self._stopped = stopped
         self._folders: OrderedDict[tuple[str, ...], Folder] = OrderedDict()
@@ -62,6 +72,19 @@ class Store:
         self._folders[path] = made
         return made
 
+    def waits(self, since_s: float) -> bool:
+        """Whether to try once more what is busy since `since_s`, after a while."""
+        if time.monotonic() - since_s >= self._patience_s:
+            return False
+        self.check_stopped()
+        time.sleep(_BUSY_STEP_S)
+        return True
+
+    def check_stopped(self) -> None:
+        """Raise `InterruptedError` if the work is to end."""
+        if self._stopped():
+            raise InterruptedError("stopped")
+
     def trim(self) -> None:
         """Close the directories that have not been used for longest. Not while one is in use: call
         it between two frames."""
@@ -78,8 +101,7 @@ class Store:
         hasher = hashlib.sha256()
         os.lseek(descriptor, 0, os.SEEK_SET)
         while size:
-            if self._stopped():
-                raise InterruptedError("stopped")
+            self.check_stopped()
             piece = os.read(descriptor, min(_HASH_STEP_BYTES, size))
             if not piece:
                 raise OSError("the file has become shorter")
@@ -147,9 +169,15 @@ class Place:
             Busy: Another transfer has it.
             OSError: It cannot be opened, or is not what it was.
         """
-        descriptor = self._open_part()
+        since_s = time.monotonic()
+        while True:
+            try:
+                descriptor = self._open_locked()
+                break
+            except Busy:
+                if not self._store.waits(since_s):
+                    raise
         try:
-            self._lock(descriptor)
             if os.fstat(descriptor).st_size < kept:
                 raise OSError("the partial file has become shorter")
             os.ftruncate(descriptor, kept)
@@ -158,6 +186,16 @@ class Place:
             os.close(descriptor)
             raise
         return PartFile(self, descriptor, size, kept, hasher or hashlib.sha256())
+
+    def _open_locked(self) -> int:
+        """The partial file, ours alone. Raises `Busy`, `OSError`."""
+        descriptor = self._open_part()
+        try:
+            self._lock(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def _open_part(self) -> int:
         folder = self._folder

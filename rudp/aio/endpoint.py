@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from rudp.aio import registry, udp
@@ -249,6 +249,11 @@ class Endpoint(Pump):
     def stats(self) -> EndpointStats:
         """Counters; live."""
         return self._core.stats
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """The connections in any state but TIME-WAIT; live."""
+        return self._core.connections.values()
 
     @property
     def connection_count(self) -> int:

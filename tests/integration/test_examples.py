@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import rudp
-from tests.integration.programs import WAIT_S, Program, group_lives, programs
+from tests.integration.programs import WAIT_S, Program, programs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -360,35 +360,7 @@ async def test_a_piece_that_does_not_belong_to_the_file_ends_the_transfer(
     assert list((tmp_path / "in").iterdir()) == []
 
 
-# -- demo and benchmark --------------------------------------------------------------------------
-
-
-async def test_the_demo_in_small(start: Start) -> None:
-    demo = await start("examples/demo.py", "--size", "4", "--streams", "8", "--delay", "5")
-    status = await demo.end()
-    assert (status, demo.lines[-1]) == (0, "every check holds"), (demo.lines, demo.errors)
-    text = "\n".join(demo.lines)
-    digests = re.findall(r"^  (?:sent|received) +([0-9a-f]{64})$", text, re.MULTILINE)
-    assert len(digests) == 2
-    assert digests[0] == digests[1]
-    for figure in ("goodput", "retransmitted", "round trip"):
-        assert figure in text
-    assert not group_lives(demo)
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-async def test_a_demo_that_is_stopped_leaves_no_process(start: Start, sent: signal.Signals) -> None:
-    demo = await start("examples/demo.py", "--size", "0.6", "--streams", "4")
-    await demo.expect("<-|→")  # the conversation has begun
-    assert await demo.end(sent=sent) == 128 + sent
-    assert not group_lives(demo)
-    assert b"Traceback" not in demo.errors
-
-
-async def test_the_demo_fails_when_a_check_does(start: Start) -> None:
-    demo = await start("examples/demo.py", "--only", "copy", "--size", "0.1", "--streams", "0")
-    assert await demo.end() == 1
-    assert not group_lives(demo)
+# -- benchmark -----------------------------------------------------------------------------------
 
 
 async def test_the_benchmark_in_small(start: Start, tmp_path: Path) -> None:

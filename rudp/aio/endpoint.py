@@ -252,7 +252,7 @@ class Endpoint(Pump):
 
     @property
     def connections(self) -> Collection[Connection]:
-        """The connections in any state but TIME-WAIT; live."""
+        """The connections in any state but TIME-WAIT, as the core has them; for who watches."""
         return self._core.connections.values()
 
     @property

@@ -50,6 +50,7 @@ Exit codes:
 @click.option("--once", is_flag=True, help="End after one sender.")
 @click.option("--overwrite", is_flag=True, help="Replace files that have another content.")
 @click.option("--max-bytes", type=SIZE, help="Most bytes to write for one sender (no limit).")
+@click.option("--max-files", type=click.IntRange(1), help="Most files, likewise (no limit).")
 @click.option(
     "--max-senders", type=click.IntRange(1, 1024), default=16, help="Most at a time (16)."
 )
@@ -61,6 +62,7 @@ def command(
     once: bool,
     overwrite: bool,
     max_bytes: int | None,
+    max_files: int | None,
     max_senders: int,
     config: rudp.Config,
     out: Output,
@@ -73,6 +75,7 @@ def command(
             out,
             overwrite=overwrite,
             max_bytes=max_bytes,
+            max_files=max_files,
             max_senders=max_senders,
             once=once,
         )

@@ -76,6 +76,7 @@ class ReceivingSession:
     Args:
         store: Where files go.
         max_bytes: Most bytes of files that this sender may have written here.
+        max_files: Most files and directories that it may offer.
         arrived: Called for each verified file.
     """
 
@@ -84,6 +85,7 @@ class ReceivingSession:
         store: Store,
         *,
         max_bytes: int | None = None,
+        max_files: int | None = None,
         arrived: Arrived = lambda path, size, outcome: None,
     ) -> None:
         self.summary = Summary()
@@ -91,6 +93,7 @@ class ReceivingSession:
         """The sender has said BYE, and everything it offered is settled."""
         self._store = store
         self._room = max_bytes
+        self._max_files = max_files
         self._arrived = arrived
         self._greeted = False
         self._next_index = 0
@@ -163,6 +166,8 @@ class ReceivingSession:
         if offer.index != self._next_index:
             raise FormatError(f"offer {offer.index} comes where {self._next_index} is due")
         self._next_index += 1
+        if self._max_files is not None and self._next_index > self._max_files:
+            raise FormatError(f"this receiver takes {self._max_files} files from one sender")
         if len(self._awaited) >= MAX_OUTSTANDING:
             raise FormatError("too many offers at a time")
         if offer.kind is Kind.EAGER_FILE:

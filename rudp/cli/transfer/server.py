@@ -29,6 +29,7 @@ class Receiver:
         out: Where to say what arrives.
         overwrite: Replace files of the same name that have another content.
         max_bytes: Most bytes of files to take from one sender; None is no limit.
+        max_files: Most files and directories, likewise.
         max_senders: Most senders at a time; further ones are told that we are busy.
         once: End after the first sender.
     """
@@ -40,13 +41,14 @@ class Receiver:
         *,
         overwrite: bool = False,
         max_bytes: int | None = None,
+        max_files: int | None = None,
         max_senders: int = 16,
         once: bool = False,
     ) -> None:
         self._root = open_root(into)
         self._out = out
         self._overwrite = overwrite
-        self._max_bytes = max_bytes
+        self._limits = {"max_bytes": max_bytes, "max_files": max_files}
         self._max_senders = 1 if once else max_senders
         self._once = once
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,7 +98,7 @@ class Receiver:
             patience_s=_PATIENCE_S,
             stopped=worker.stopped,
         )
-        session = ReceivingSession(store, max_bytes=self._max_bytes, arrived=self._arrived)
+        session = ReceivingSession(store, arrived=self._arrived, **self._limits)
         error: str | None = None
         try:
             await run_receiver(session, channel, worker)

@@ -248,10 +248,12 @@ class Place:
         self._folder.remove(self._part)
 
     def set_attributes(self, mode: int, mtime_ns: int) -> None:
-        """Set permissions and time of the file that has the name. Raises `OSError`."""
+        """Set permissions and time of the file that has the name; not if it has other names too,
+        which may be elsewhere. Raises `OSError`."""
         descriptor = self._folder.open_file(self._name, os.O_RDONLY)
         try:
-            set_attributes(descriptor, mode, mtime_ns)
+            if os.fstat(descriptor).st_nlink == 1:
+                set_attributes(descriptor, mode, mtime_ns)
         finally:
             os.close(descriptor)
 

@@ -76,7 +76,9 @@ class Hostile:
         self, into: Path, *, overwrite: bool = False, kind: str = "descriptors", greet: bool = True
     ) -> None:
         root: Folder = ROOTS[kind](into)
-        self.session = ReceivingSession(Store(root, overwrite=overwrite), max_bytes=1 << 20)
+        self.session = ReceivingSession(
+            Store(root, overwrite=overwrite), max_bytes=1 << 20, max_files=2000
+        )
         self._root = root
         self._decoder, self._replies = Decoder(), Decoder()
         if greet:

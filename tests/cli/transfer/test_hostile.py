@@ -173,6 +173,34 @@ def test_modes_give_no_privilege(box: tuple[Path, Hostile]) -> None:
     assert (into / "d").stat().st_mode & 0o7777 == 0o777
 
 
+@pytest.mark.parametrize("size", [4, LARGE])
+def test_attributes_of_a_file_that_has_a_name_outside_are_left_alone(
+    box: tuple[Path, Hostile], size: int
+) -> None:
+    into, hostile = box
+    precious, data = into.parent / "precious", b"p" * size
+    precious.write_bytes(data)
+    os.link(precious, into / "x")
+    before = precious.stat()
+    if size == 4:
+        answers = hostile.say(*eager(0, b"x", data, mode=0o777))
+    else:
+        assert hostile.say(Offer(0, Kind.FILE, size, 0o777, 0, b"x")) == [Have(0, size)]
+        answers = hostile.say(Proof(0, sha256(data)))
+    assert answers == [Done(0, Outcome.UNCHANGED)]
+    assert precious.stat().st_mode == before.st_mode
+    assert precious.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_one_sender_does_not_fill_a_disk_with_names(tmp_path: Path) -> None:
+    hostile = Hostile(tmp_path)
+    for index in range(2000):
+        hostile.say(Offer(index, Kind.DIRECTORY, 0, 0o755, 0, b"%d" % index))
+    with pytest.raises(FormatError, match="takes 2000 files"):
+        hostile.say(Offer(2000, Kind.DIRECTORY, 0, 0o755, 0, b"2000"))
+    hostile.close()
+
+
 def test_a_wrong_digest_leaves_nothing(box: tuple[Path, Hostile]) -> None:
     into, hostile = box
     offer, data, _ = eager(0, b"small")

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from rudp.cli.app import main
-from rudp.cli.top.snapshots import NoProcess, fetch
+from rudp.cli.top.snapshots import NoProcess, fetch, find
 from rudp.cli.top.table import SORTS, amount, draw, rows
 from tests.integration.programs import Program
 
@@ -82,8 +82,10 @@ def test_sorting_and_amounts() -> None:
 
 @pytest.mark.processes
 async def test_a_process_is_found_by_pid_by_path_and_alone(
-    rudp_command: Start, tmp_path: Path
+    rudp_command: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("RUDP_TOP", raising=False)
     where = {"RUDP_TOP": "1", "XDG_RUNTIME_DIR": tmp_path}
     words = ("--listen", "127.0.0.1:0", "--into", tmp_path / "into")
     receiver = await rudp_command("recv", *words, **where)
@@ -91,13 +93,13 @@ async def test_a_process_is_found_by_pid_by_path_and_alone(
     async with asyncio.timeout(20):
         while not path.exists():
             await asyncio.sleep(0.02)
-    environment = {"XDG_RUNTIME_DIR": tmp_path}
-    for target in ([receiver.process.pid], [path], []):
-        top = await rudp_command("top", *target, "--once", "--json", **environment)
-        assert await top.end() == 0, top.errors
-        (line,) = top.lines
-        assert json.loads(line)["pid"] == receiver.process.pid
-    shown = await rudp_command("top", "--interval", "50ms", **environment)
+    for target in (str(receiver.process.pid), str(path), None):
+        assert find(target) == path
+    top = await rudp_command("top", receiver.process.pid, "--once", "--json")
+    assert await top.end() == 0, top.errors
+    (line,) = top.lines
+    assert json.loads(line)["pid"] == receiver.process.pid
+    shown = await rudp_command("top", "--interval", "50ms")
     for _ in range(3):
         await shown.expect(rf"\[{receiver.process.pid}\]: 0 connections at 1 sockets")
     assert await receiver.end(sent=signal.SIGTERM) == 0

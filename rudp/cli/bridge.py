@@ -39,6 +39,9 @@ class Side(abc.ABC):
         self.is_gone = False
         self.error: Exception | None = None
         """Why it ended, if not in an orderly way."""
+        self._early: list[bytes] = []
+        """Received before there was another side: uvloop's TCP reads once, pause or not, after
+        `connection_made`."""
 
     @abc.abstractmethod
     def write(self, data: bytes) -> None:
@@ -71,6 +74,9 @@ class Side(abc.ABC):
         self.bytes_received += len(data)
         if self.other is not None:
             self.other.write(data)
+        else:
+            self._early.append(data)
+            self.pause_reading()
 
     def arrived_end(self) -> None:
         """Nothing more will be received here."""
@@ -80,6 +86,15 @@ class Side(abc.ABC):
                 self.other.write_eof()
             if self.bridge is not None:
                 self.bridge.close_if_over()
+
+    def begin(self, other: Side) -> None:
+        """Pass on what came before there was another side, and receive from now on."""
+        early, self._early = self._early, []
+        for data in early:
+            other.write(data)
+        if self.end_received:
+            other.write_eof()
+        self.resume_reading()
 
     def full(self) -> None:
         """This side cannot send as fast as the other receives."""
@@ -138,12 +153,18 @@ class Bridge:
             if side.is_gone:
                 self.lost(side)
                 return
-        for side in (self.left, self.right):
-            side.resume_reading()
+        self.left.begin(self.right)
+        self.right.begin(self.left)
+        self.close_if_over()
+
+    @property
+    def is_complete(self) -> bool:
+        """Both directions have ended in order."""
+        return self.left.end_received and self.right.end_received
 
     def close_if_over(self) -> None:
         """Both directions have ended: let both sides finish."""
-        if self.left.end_received and self.right.end_received:
+        if self.is_complete:
             self.close()
 
     def close(self) -> None:

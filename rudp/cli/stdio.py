@@ -84,9 +84,6 @@ class StdioSide(Side):
         """Take what comes in stdin."""
         self._paused = False
         self._reader.start()
-        if self.end_received and self.other is not None:
-            self.other.write_eof()  # it came during an earlier connection
-            self._close_bridge_if_over()
         self._pass_on()
 
     def close(self) -> None:
@@ -130,10 +127,6 @@ class StdioSide(Side):
     def _finish_if_written(self) -> None:
         if self._closing and not self._writer.pending_bytes:
             self.gone(self.error)
-
-    def _close_bridge_if_over(self) -> None:
-        if self.bridge is not None:
-            self.bridge.close_if_over()
 
 
 class _Reader:

@@ -40,7 +40,7 @@ class Server:
             tcp = await loop.create_server(lambda: _Asked(self), listen.host, address[1])
             try:
                 where = format_address(address)
-                self._out.say("listening", f"listening on {where}, rudp and TCP", address=where)
+                self._out.say("listening", f"listening on {where}, rudp and TCP", addresses=[where])
                 await asyncio.Event().wait()
             finally:
                 tcp.close()

@@ -34,7 +34,7 @@ async def copy(show: Show, directory: Path) -> None:
             "rudp recv",
             "-m", "rudp", "recv", "--listen", "127.0.0.1:0", "--into", str(into), "--once", *more,
         )  # fmt: skip
-        where = json.loads(await receiver.expect('"listening"'))["address"]
+        where = json.loads(await receiver.expect('"listening"'))["addresses"][0]
         async with link.relay(parse_host_port(where).to_dial) as (host, port):
             sender = await children.start(
                 "rudp send", "-m", "rudp", "send", str(source), host, str(port), *more

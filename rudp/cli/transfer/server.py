@@ -66,8 +66,8 @@ class Receiver:
                 lambda: Channel(self._connected), listen.host, listen.port, config=config
             )
             try:
-                where = ", ".join(format_address(address) for address in server.sockaddrs)
-                self._out.say("listening", f"listening on {where}", address=where)
+                where = [format_address(address) for address in server.sockaddrs]
+                self._out.say("listening", f"listening on {', '.join(where)}", addresses=where)
                 await self._over.wait()
             finally:
                 server.close()

@@ -44,7 +44,10 @@ Exit codes:
 @click.argument("port", required=False, type=DIALLED_PORT)
 @click.option("--listen", type=HOST_PORT, metavar="[HOST:]PORT", help="Be the server.")
 @click.option(
-    "--mode", type=click.Choice([mode.value for mode in Mode]), default="bulk", help="(bulk)"
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default="bulk",
+    help="One way, both ways at once, or messages that come back (bulk).",
 )
 @click.option("--reverse", is_flag=True, help="In bulk mode the server sends.")
 @click.option(

@@ -44,7 +44,12 @@ Exit codes:
 @click.option("--once", is_flag=True, help="Look once.")
 @click.option("--json", "as_json", is_flag=True, help="Snapshots as JSON, one a line.")
 @click.option("--interval", "interval_s", type=DURATION, default=1.0, help="Between looks (1s).")
-@click.option("--sort", type=click.Choice(sorted(SORTS)), default="rate", help="(rate)")
+@click.option(
+    "--sort",
+    type=click.Choice(sorted(SORTS)),
+    default="rate",
+    help="By what, the most first (rate).",
+)
 @click.option("--lines", type=click.IntRange(1), help="Connections to show (what fits).")
 def command(
     target: str | None, once: bool, as_json: bool, interval_s: float, sort: str, lines: int | None

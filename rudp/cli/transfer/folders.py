@@ -62,6 +62,10 @@ class Folder(ABC):
         """Set the directory's own permissions and time."""
 
     @abstractmethod
+    def set_time(self, name: str, mtime_ns: int) -> None:
+        """Set the time of a file, for systems that cannot do so for an open one."""
+
+    @abstractmethod
     def free_bytes(self) -> int:
         """Room on the file system, in bytes."""
 
@@ -155,6 +159,10 @@ class DescriptorFolder(Folder):
         os.fchmod(self._fd, mode)
         os.utime(self._fd, ns=(mtime_ns, mtime_ns))
 
+    def set_time(self, name: str, mtime_ns: int) -> None:
+        """Set the time of a file, a link itself."""
+        os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=self._fd, follow_symlinks=False)
+
     def free_bytes(self) -> int:
         """Room on the file system, in bytes."""
         found = os.fstatvfs(self._fd)
@@ -220,6 +228,10 @@ class PathFolder(Folder):
         """Set the directory's own permissions and time."""
         self._checked().chmod(mode)
         os.utime(self._checked(), ns=(mtime_ns, mtime_ns))
+
+    def set_time(self, name: str, mtime_ns: int) -> None:
+        """Set the time of a file."""
+        os.utime(self._checked() / name, ns=(mtime_ns, mtime_ns))
 
     def free_bytes(self) -> int:
         """Room on the file system, in bytes."""

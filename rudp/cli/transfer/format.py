@@ -335,4 +335,6 @@ def _parse(kind: type[Frame], body: bytes) -> Frame:
 
 
 def _decode_reason(body: bytes) -> str:
-    return body[:MAX_REASON_BYTES].decode(errors="replace")
+    """A peer's words, fit to be shown: nothing in them is obeyed by a terminal."""
+    text = body[:MAX_REASON_BYTES].decode(errors="replace")
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

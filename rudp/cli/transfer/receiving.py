@@ -95,7 +95,8 @@ class ReceivingSession:
         self._room = max_bytes
         self._max_files = max_files
         self._arrived = arrived
-        self._greeted = False
+        self.greeted = False
+        """The peer has shown that it is a sender."""
         self._next_index = 0
         self._awaited: dict[int, _Awaited] = {}
         self._current: _Current | None = None
@@ -130,7 +131,7 @@ class ReceivingSession:
         self._store.close()
 
     def _handle(self, frame: Frame) -> None:
-        if not self._greeted:
+        if not self.greeted:
             self._greet(frame)
             return
         if self.finished:
@@ -158,7 +159,7 @@ class ReceivingSession:
             raise FormatError("the first frame is not HELLO")
         if frame.version != VERSION:
             raise FormatError(f"version {frame.version} is not spoken here, only {VERSION}")
-        self._greeted = True
+        self.greeted = True
 
     # -- offers ------------------------------------------------------------------------------
 

@@ -110,11 +110,12 @@ class Receiver:
         finally:
             worker.close()
             self._report(peer, session.summary, error)
-            self._all_verified &= session.finished and session.summary.all_verified
             with contextlib.suppress(OSError):
                 await channel.end()
-            if self._once:
-                self._over.set()
+            if session.greeted:  # whoever else came by mistake does not count
+                self._all_verified &= session.finished and session.summary.all_verified
+                if self._once:
+                    self._over.set()
 
     def _arrived(self, path: str, size: int, outcome: Outcome) -> None:
         """A file is verified; called in the session's thread."""

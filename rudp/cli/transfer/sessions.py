@@ -15,6 +15,7 @@ from rudp.cli.transfer.receiving import ReceivingSession
 from rudp.cli.transfer.sending import SendingSession
 
 _T = TypeVar("_T")
+_GREETING_TIMEOUT_S = 20.0
 _BATCH_BYTES = 4 << 20
 """What a sender reads from its files at a time."""
 
@@ -87,18 +88,28 @@ async def run_receiver(session: ReceivingSession, channel: Channel, worker: Work
     """
     decoder = Decoder()
 
-    def turn(pieces: list[bytes]) -> bytes:
+    def work(pieces: list[bytes]) -> bytes:
         for piece in pieces:
             session.handle(decoder.feed(piece))
         return session.take_replies()
 
+    async def turn() -> None:
+        await channel.news()
+        pieces = channel.take()
+        channel.write([await worker.do(functools.partial(work, pieces))])
+        await channel.drain()
+
     try:
         channel.write([session.take_replies()])
+        async with asyncio.timeout(_GREETING_TIMEOUT_S):
+            while not session.greeted:
+                await turn()
         while not session.finished:
-            await channel.news()
-            pieces = channel.take()
-            channel.write([await worker.do(functools.partial(turn, pieces))])
-            await channel.drain()
+            await turn()
+    except TimeoutError:
+        if session.greeted:
+            raise  # the connection's own
+        raise ConnectionAbortedError("it does not say that it is a sender") from None
     except FormatError as exc:
         channel.write([session.take_replies(), encode(Abort(str(exc)))])
         raise ConnectionAbortedError(f"the sender broke the protocol: {exc}") from None

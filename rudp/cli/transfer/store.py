@@ -252,10 +252,18 @@ class Place:
         which may be elsewhere. Raises `OSError`."""
         descriptor = self._folder.open_file(self._name, os.O_RDONLY)
         try:
-            if os.fstat(descriptor).st_nlink == 1:
+            alone = os.fstat(descriptor).st_nlink == 1
+            if alone:
                 set_attributes(descriptor, mode, mtime_ns)
         finally:
             os.close(descriptor)
+        if alone:
+            self.set_time_by_name(mtime_ns)
+
+    def set_time_by_name(self, mtime_ns: int) -> None:
+        """Set the time where an open file's cannot be set (Windows). Raises `OSError`."""
+        if os.utime not in os.supports_fd:
+            self._folder.set_time(self._name, mtime_ns)
 
 
 class Incoming(Protocol):
@@ -347,7 +355,9 @@ class PartFile(Incoming):
             set_attributes(self._descriptor, mode, mtime_ns)
             if sys.platform == "win32":  # an open file cannot be renamed there
                 self.keep()
-            return self._place.publish(digest, self._size)
+            outcome = self._place.publish(digest, self._size)
+            self._place.set_time_by_name(mtime_ns)
+            return outcome
         finally:
             self.keep()
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from rudp.cli.transfer import sessions
 from rudp.cli.transfer.channel import Channel
+from rudp.cli.transfer.folders import open_root
+from rudp.cli.transfer.receiving import ReceivingSession
 from rudp.cli.transfer.sessions import Worker
+from rudp.cli.transfer.store import Store
 
 PIECE = bytes(1 << 20)
 
@@ -120,3 +125,16 @@ async def test_an_error_of_the_work_is_the_callers() -> None:
     with pytest.raises(OSError, match="no space"):
         await worker.do(fail)
     worker.close()
+
+
+async def test_a_peer_that_does_not_greet_is_given_up(
+    channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_GREETING_TIMEOUT_S", 0.0)
+    root = open_root(tmp_path)
+    session = ReceivingSession(Store(root, overwrite=False))
+    worker = Worker()
+    with pytest.raises(ConnectionAbortedError, match="sender"):
+        await sessions.run_receiver(session, channel, worker)
+    worker.close()
+    root.close()

@@ -73,10 +73,12 @@ def joined(found: list[Frame]) -> list[Frame]:
 
 
 def sensible(frame: Frame) -> Frame:
-    """Text as it arrives: surrogates cannot be sent."""
-    if isinstance(frame, (Abandon, Failed)):
-        return type(frame)(frame.index, frame.reason.encode(errors="replace").decode())
-    return Abort(frame.reason.encode(errors="replace").decode()) if type(frame) is Abort else frame
+    """Text as it arrives: surrogates cannot be sent, and nothing is obeyed by a terminal."""
+    if not isinstance(frame, (Abandon, Failed, Abort)):
+        return frame
+    sent = frame.reason.encode(errors="replace").decode()
+    shown = "".join(char if char.isprintable() else "\ufffd" for char in sent)
+    return Abort(shown) if isinstance(frame, Abort) else type(frame)(frame.index, shown)
 
 
 @given(st.lists(frames, max_size=12), st.lists(st.integers(1, 400), min_size=1, max_size=20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import sys
@@ -190,6 +191,19 @@ def test_attributes_of_a_file_that_has_a_name_outside_are_left_alone(
     assert answers == [Done(0, Outcome.UNCHANGED)]
     assert precious.stat().st_mode == before.st_mode
     assert precious.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_times_are_kept_where_an_open_files_cannot_be_set(
+    box: tuple[Path, Hostile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    into, hostile = box
+    monkeypatch.setattr(os, "supports_fd", os.supports_fd - {os.utime})
+    offer, data, end = eager(0, b"x")
+    assert isinstance(offer, Offer)
+    hostile.say(dataclasses.replace(offer, mtime_ns=10**18), data, end)
+    assert (into / "x").stat().st_mtime_ns == 10**18
+    hostile.say(dataclasses.replace(offer, index=1, mtime_ns=5), data, End(1, sha256(b"evil")))
+    assert (into / "x").stat().st_mtime_ns == 5
 
 
 def test_one_sender_does_not_fill_a_disk_with_names(tmp_path: Path) -> None:

@@ -179,6 +179,16 @@ async def test_a_receiver_outlives_whatever_comes_and_writes_nothing_outside(
     assert len(events(receiver, "transfer")) == 4
 
 
+async def test_a_stranger_is_not_the_one_sender(
+    rudp_command: Start, source: Path, tmp_path: Path
+) -> None:
+    receiver, port = await start_receiver(rudp_command, tmp_path / "into", "--once")
+    await say(port, b"GET / HTTP/1.1\r\n\r\n")
+    await receiver.expect('"event": "transfer"')
+    sender = await rudp_command("send", source, "127.0.0.1", port)
+    assert (await sender.end(), await receiver.end()) == (0, 0)
+
+
 async def test_one_sender_too_many_is_told(
     rudp_command: Start, source: Path, tmp_path: Path
 ) -> None:

@@ -182,9 +182,14 @@ async def serve(path: str | os.PathLike[str]) -> Monitor:
     return await _serve(await registry.of_running_loop(), Path(path))
 
 
-async def _serve(known: registry.LoopEndpoints, path: Path) -> Monitor:
+def check_supported() -> None:
+    """Raise `NotImplementedError` where there are no Unix sockets (Windows)."""
     if not hasattr(socket, "AF_UNIX"):
         raise NotImplementedError("this system has no Unix sockets")
+
+
+async def _serve(known: registry.LoopEndpoints, path: Path) -> Monitor:
+    check_supported()
     sock = _bind(path)
     monitor = Monitor(known, path)
     try:
@@ -249,6 +254,7 @@ def _make_private(directory: Path) -> None:
 async def serve_from_environment(known: registry.LoopEndpoints, where: str) -> None:
     """Do what RUDP_TOP asks for. That it fails is logged: the program has other things to do."""
     try:
+        check_supported()
         directory = _directory(where)
         if directory is None:
             await _serve(known, Path(where))

@@ -199,3 +199,23 @@ async def test_nothing_is_there_unless_asked_for(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("RUDP_TOP", raising=False)
     async with conversation():
         assert (await registry.of_running_loop()).monitors == []
+
+
+def test_a_system_without_unix_sockets_says_so_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unsupported() -> None:
+        raise NotImplementedError("this system has no Unix sockets")
+
+    monkeypatch.setattr(monitor, "check_supported", unsupported)
+    monkeypatch.setenv("RUDP_TOP", "1")
+
+    async def main() -> None:
+        with pytest.raises(NotImplementedError):
+            await monitor.serve("s")
+        async with conversation():
+            pass
+
+    with caplog.at_level(logging.WARNING, "rudp"):
+        asyncio.run(main())
+    assert "no Unix sockets" in caplog.text

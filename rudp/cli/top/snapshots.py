@@ -29,6 +29,10 @@ def find(target: str | None) -> Path:
     Raises:
         NoProcess: No process tells, or several do and none was named.
     """
+    try:
+        monitor.check_supported()
+    except NotImplementedError as exc:
+        raise NoProcess(str(exc)) from None
     if target is None:
         return _the_only_one()
     if target.isascii() and target.isdigit() and not Path(target).exists():

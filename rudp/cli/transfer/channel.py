@@ -32,6 +32,8 @@ class Channel(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
+        self.heard_s = asyncio.get_running_loop().time()
+        """When something came last, by the loop's clock."""
 
     # -- the transport's side ------------------------------------------------------------------
 
@@ -44,6 +46,7 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Keep a piece."""
+        self.heard_s = asyncio.get_running_loop().time()
         self._pieces.append(data)
         self._size += len(data)
         if self._size > _READ_HIGH_BYTES and not self._reading_paused:

@@ -102,6 +102,14 @@ class ReceivingSession:
         self._current: _Current | None = None
         self._replies = bytearray(encode(Hello()))
 
+    @property
+    def writing(self) -> tuple[str, ...] | None:
+        """The path of the file whose data are coming, if they are kept."""
+        current = self._current
+        if current is None or current.incoming is None:
+            return None
+        return parse_path(current.offer.path)
+
     def take_replies(self) -> bytes:
         """What is to be sent to the sender now."""
         replies = bytes(self._replies)

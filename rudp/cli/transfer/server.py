@@ -19,10 +19,12 @@ from rudp.cli.transfer.summary import Summary, describe
 
 _PATIENCE_S = 40.0
 """Longer than it takes, by default, to notice that a sender was killed."""
+_SILENT_S = 2.0
+"""A sender that has been silent for so long has to leave a file to another that wants to go on."""
 
 
 class Receiver:
-    """Receives into one directory until stopped, or for one sender.
+    """Receives into one directory until stopped, or for one sender; made on a running loop.
 
     Args:
         into: The directory; made if it is not there.
@@ -51,7 +53,9 @@ class Receiver:
         self._limits = {"max_bytes": max_bytes, "max_files": max_files}
         self._max_senders = 1 if once else max_senders
         self._once = once
+        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._active: dict[ReceivingSession, tuple[asyncio.Task[None] | None, Channel]] = {}
         self._over = asyncio.Event()
         self._all_verified = True
 
@@ -96,9 +100,11 @@ class Receiver:
             self._root,
             overwrite=self._overwrite,
             patience_s=_PATIENCE_S,
+            contended=self._contended,
             stopped=worker.stopped,
         )
         session = ReceivingSession(store, arrived=self._arrived, **self._limits)
+        self._active[session] = asyncio.current_task(), channel
         error: str | None = None
         try:
             await run_receiver(session, channel, worker)
@@ -109,6 +115,7 @@ class Receiver:
             raise
         finally:
             worker.close()
+            del self._active[session]
             self._report(peer, session.summary, error)
             with contextlib.suppress(OSError):
                 await channel.end()
@@ -116,6 +123,19 @@ class Receiver:
                 self._all_verified &= session.finished and session.summary.all_verified
                 if self._once:
                     self._over.set()
+
+    def _contended(self, path: tuple[str, ...]) -> None:
+        """A sender waits for a file that another is sending; called in the session's thread."""
+        self._loop.call_soon_threadsafe(self._take_over, path)
+
+    def _take_over(self, path: tuple[str, ...]) -> None:
+        """End the session that has a file, if its sender is silent: one that was killed is, long
+        before its connection is given up."""
+        now_s = self._loop.time()
+        for session, (task, channel) in self._active.items():
+            silent = now_s - channel.heard_s > _SILENT_S
+            if silent and task is not None and session.writing == path:
+                task.cancel()
 
     def _arrived(self, path: str, size: int, outcome: Outcome) -> None:
         """A file is verified; called in the session's thread."""

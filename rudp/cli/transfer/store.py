@@ -39,6 +39,7 @@ class Store:
         overwrite: Replace files of the same name that have another content.
         patience_s: How long to wait for a transfer that is writing the same file: it may be the
             one that was interrupted, whose end has not been noticed yet.
+        contended: Told again and again, meanwhile, which file is waited for.
         stopped: Asked between the steps of long work; True ends it with `InterruptedError`.
     """
 
@@ -48,10 +49,12 @@ class Store:
         *,
         overwrite: bool,
         patience_s: float = 0.0,
+        contended: Callable[[tuple[str, ...]], None] = lambda path: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.overwrite = overwrite
         self._patience_s = patience_s
+        self._contended = contended
         self._root = root
         self._stopped = stopped
         self._folders: OrderedDict[tuple[str, ...], Folder] = OrderedDict()
@@ -72,11 +75,12 @@ class Store:
         self._folders[path] = made
         return made
 
-    def waits(self, since_s: float) -> bool:
-        """Whether to try once more what is busy since `since_s`, after a while."""
+    def waits(self, path: tuple[str, ...], since_s: float) -> bool:
+        """Whether to try once more a file that is busy since `since_s`, after a while."""
         if time.monotonic() - since_s >= self._patience_s:
             return False
         self.check_stopped()
+        self._contended(path)
         time.sleep(_BUSY_STEP_S)
         return True
 
@@ -175,7 +179,7 @@ class Place:
                 descriptor = self._open_locked()
                 break
             except Busy:
-                if not self._store.waits(since_s):
+                if not self._store.waits(self._path, since_s):
                     raise
         try:
             if os.fstat(descriptor).st_size < kept:

@@ -108,7 +108,9 @@ async def test_a_transfer_goes_on_after_either_side_was_killed(
 ) -> None:
     into = tmp_path / "into"
     quick = ("--keepalive", "300ms", "--set", "keepalive_interval=100ms", "--user-timeout", "1s")
-    receiver, port = await start_receiver(rudp_command, into, *quick)
+    # A receiver that would not notice by itself: who comes again is not to wait for that.
+    patient = ("--keepalive", "off", "--user-timeout", "off")
+    receiver, port = await start_receiver(rudp_command, into, *patient)
     async with slow_link(port) as slow_port:
         sender = await rudp_command("send", *quick, source, "127.0.0.1", slow_port)
         await until_partial(into, 1_000_000)
@@ -117,7 +119,7 @@ async def test_a_transfer_goes_on_after_either_side_was_killed(
             assert await receiver.end() == -signal.SIGKILL
             assert await sender.end() == 1
             assert b"Traceback" not in sender.errors
-            receiver, port = await start_receiver(rudp_command, into, *quick)
+            receiver, port = await start_receiver(rudp_command, into, *patient)
     again = await rudp_command("send", "--json", source, "127.0.0.1", port)
     assert await again.end() == 0, (again.lines, again.errors)
     assert tree(into / "source") == tree(source)

@@ -10,6 +10,7 @@ from rudp.aio.client import create_connection, open_connection
 from rudp.aio.endpoint import Endpoint
 from rudp.aio.listen import create_server, start_server
 from rudp.aio.server import Server
+from rudp.aio.tracing import TraceFile
 from rudp.config import Config
 from rudp.core.stats import ConnectionInfo, EndpointStats
 from rudp.errors import (
@@ -33,6 +34,7 @@ __all__ = [
     "EndpointStats",
     "Reason",
     "Server",
+    "TraceFile",
     "create_connection",
     "create_server",
     "open_connection",

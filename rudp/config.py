@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 HEADER_BYTES = 24
 """Bytes of a segment's header without options (docs/protocol.md)."""
@@ -15,6 +16,17 @@ MIN_DATAGRAM_BYTES = 128
 
 MAX_DATAGRAM_BYTES = 65_507
 """Largest UDP payload over IPv4 (65,535 less the IP and UDP headers)."""
+
+
+class Tracer(Protocol):
+    """Watches connections: a `rudp.TraceFile`, or what you bring yourself."""
+
+    def observe(self, connection_id: int, local: Any, peer: Any) -> Any:
+        """A `rudp.telemetry.observer.Observer` for a connection that begins, or None.
+
+        `local` and `peer` are socket addresses. What this raises, or the observer, is logged and
+        ends the watching, never the connection.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +55,8 @@ class Config:
         max_holes: Most gaps in the received data that are kept track of; a segment that would
             open another is dropped (the next expected byte never is).
         initial_rto: Seconds before the first SYN is repeated (RFC 6298 §2.1).
+        punch_interval: Seconds between the first SYNs of a dial with a rendezvous, which opens a
+            way through NATs (RFC 5128 §3.3); after 25 of them up to eight times as many.
         min_rto: Seconds that the retransmission timeout exceeds the smoothed round-trip time
             by at least, as Linux has it. It has to stay well above the peer's `delayed_ack`.
         max_rto: Ceiling of the retransmission timeout in seconds (RFC 6298 §2.5).
@@ -74,6 +88,11 @@ class Config:
         io: How datagrams move: "stock" uses `loop.create_datagram_endpoint`, which works
             everywhere; "batched" a socket that sends and receives many datagrams a system call
             and carries ECN marks, where the platform has one; "auto" takes the best there is.
+        trace: Where to record connections, payload included (docs/tracing.md): a file ending in
+            `.pcapng`, for Wireshark, or in `.sqlog` or `.qlog`, for qvis; a directory for both;
+            a `rudp.TraceFile`; or an object of your own with its `observe` method. None, the
+            default, records nothing. The environment variable RUDP_TRACE does the same for all
+            connections of a program.
     """
 
     max_datagram_size: int = MAX_DATAGRAM_BYTES
@@ -85,6 +104,7 @@ class Config:
     receive_buffer: int = 16 << 20
     max_holes: int = 4096
     initial_rto: float = 1.0
+    punch_interval: float = 0.2
     min_rto: float = 0.2
     max_rto: float = 60.0
     delayed_ack: float = 0.025
@@ -103,6 +123,7 @@ class Config:
     max_connections: int = 65_536
     max_half_open: int = 4096
     io: Literal["auto", "batched", "stock"] = "auto"
+    trace: str | os.PathLike[str] | Tracer | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in _INTEGERS:
@@ -118,6 +139,7 @@ class Config:
             raise ValueError(f"io must be 'auto', 'batched' or 'stock', not {self.io!r}")
         if not isinstance(self.congestion, (str, type)):
             raise TypeError(f"congestion must be a name or a class, not {self.congestion!r}")
+        _check_trace(self.trace)
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
@@ -145,6 +167,7 @@ _INTEGERS = (
 )
 _SECONDS = (
     ("initial_rto", 0.001, math.inf),
+    ("punch_interval", 0.001, math.inf),
     ("min_rto", 0.001, math.inf),
     ("max_rto", 0.001, math.inf),
     ("delayed_ack", 0.0, 0.499),
@@ -155,6 +178,15 @@ _SECONDS = (
     ("time_wait", 0.0, math.inf),
     ("linger", 0.0, math.inf),
 )
+
+
+def _check_trace(trace: object) -> None:
+    if trace is None or callable(getattr(trace, "observe", None)):
+        return
+    if not isinstance(trace, (str, os.PathLike)):
+        raise TypeError(f"trace must be a path or have a method observe, not {trace!r}")
+    if not os.fspath(trace):
+        raise ValueError("trace must not be an empty path")
 
 
 def _check_int(name: str, value: object, low: int, high: int) -> None:

@@ -25,6 +25,7 @@ INTEGERS = {
 }
 AT_LEAST_A_MILLISECOND = (
     "initial_rto",
+    "punch_interval",
     "min_rto",
     "max_rto",
     "connect_timeout",
@@ -36,7 +37,7 @@ AT_LEAST_A_MILLISECOND = (
 FROM_ZERO = ("delayed_ack", "fin_wait_2_timeout", "time_wait", "linger")
 SECONDS = AT_LEAST_A_MILLISECOND + FROM_ZERO
 SWITCHES = ("mtu_discovery", "ecn", "sack", "tail_loss_probe", "pacing")
-OTHERS = ("congestion", "io")
+OTHERS = ("congestion", "io", "trace")
 
 
 def make(**fields: Any) -> Config:
@@ -190,6 +191,7 @@ def test_the_smallest_datagram_holds_a_syn_with_all_options() -> None:
         version=1,
         connection_id=0xFFFF_FFFF,
         cookie=bytes(64),
+        rendezvous=bytes(16),
     )
     syn = encode(Segment(0, 0, 0, SYN, 0xFFFF, 0, 0, options))
     assert len(syn) <= MIN_DATAGRAM_BYTES

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from rudp.aio import registry, tls, udp
 from rudp.aio.endpoint import Endpoint, ProtocolFactory
+from rudp.aio.streams import StreamReader
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address, AddressInfo
 from rudp.config import Config
@@ -114,7 +115,7 @@ async def open_connection(
     cancellation are those of `create_connection()`.
     """
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    reader = StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport, _ = await create_connection(
         lambda: protocol,
@@ -195,7 +196,9 @@ async def shared_endpoint(family: int, config: Config) -> Endpoint:
     endpoint = known.shared.get(key)
     if endpoint is not None and not endpoint.is_closing():
         return endpoint
-    endpoint = await Endpoint.open(None, family=family, config=config)
+    # What belongs to no connection is nobody's here: it goes into no connection's trace.
+    own = config.replace(trace=None)
+    endpoint = await Endpoint.open(None, family=family, config=own)
     raced = known.shared.setdefault(key, endpoint)
     if raced is not endpoint:
         endpoint.close()

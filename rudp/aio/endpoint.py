@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from rudp.aio import registry, udp
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
+from rudp.aio.streams import StreamReader
+from rudp.aio.tracing import Observing
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
 from rudp.config import Config
 from rudp.core.connection import Connection
+from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
 from rudp.errors import ConnectionAborted, Reason, error_for
@@ -52,7 +55,8 @@ class Endpoint(Pump):
         known: registry.LoopEndpoints,
         config: Config,
     ) -> None:
-        super().__init__(loop, config)
+        self._observing = Observing(known.traces)
+        super().__init__(loop, config, self._observing)
         self._known = known
         self._server: Server | None = None
         self._accept_factory: ProtocolFactory | None = None
@@ -64,6 +68,12 @@ class Endpoint(Pump):
     def __repr__(self) -> str:
         name = self.get_extra_info("sockname")
         return f"<rudp.Endpoint {name} {len(self._core.connections)} connections>"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop has attached the socket."""
+        self._observing.bound(transport)
+        self._core.strays = self._observing.strays_of(self.config)
+        super().connection_made(transport)
 
     # -- making one --------------------------------------------------------------------------
 
@@ -115,6 +125,7 @@ class Endpoint(Pump):
         """An endpoint on a resolved address, or on `sock`. Raises `OSError`."""
         known = await registry.of_running_loop()
         loop = asyncio.get_running_loop()
+        known.traces.open(config)
         endpoint = cls(loop, known, config)
         await udp.open_datagram(
             loop,
@@ -160,29 +171,59 @@ class Endpoint(Pump):
         host: str,
         port: int,
         *,
+        rendezvous: bytes | None = None,
         config: Config | None = None,
     ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
         """Dial `host` from this socket; the addresses of a name are tried in turn.
 
-        Cancellation aborts the attempt. Raises `OSError` (`ConnectionRefusedError`,
-        `TimeoutError`, …) if none of them answers.
+        With `rendezvous` the peer is to dial us at the same time, with the same bytes: the two
+        dials become one connection (RFC 9293 §3.5), through NATs too, if each dials where a server
+        saw the other's *endpoint* (docs/nat.md). SYNs go out every `config.punch_interval` seconds;
+        refusals are no errors, the peer may turn out to be at another address than was dialled, and
+        no server of this endpoint takes such a dial.
+
+        Args:
+            protocol_factory: Called when the connection is established.
+            host: Name or address of the peer.
+            port: Port of the peer.
+            rendezvous: 1 to 16 bytes that both peers know and nobody can guess: as much as 8
+                random ones.
+            config: Settings; `connect_timeout` ends an attempt that nothing comes of.
+
+        Raises:
+            ConnectionRefusedError: The peer has no listener there.
+            TimeoutError: Nobody answered within `config.connect_timeout` seconds; with
+                `rendezvous` also that there is no way through the NATs.
+            OSError: No address could be resolved or reached; this endpoint dials with this
+                rendezvous already.
+            TypeError, ValueError: `rendezvous` is not 1 to 16 bytes.
+
+        Cancellation aborts the attempt.
         """
         infos = await udp.resolve(host, port, family=self.family)
         error: OSError | None = None
         for *_, address in infos:
             try:
-                return await self.dial(protocol_factory, address, config)
+                return await self.dial(protocol_factory, address, config, rendezvous)
             except OSError as exc:
                 error = exc
         raise error or OSError(f"no address for {host!r} in the endpoint's family")
 
     async def open_connection(
-        self, host: str, port: int, *, limit: int = 2**16, config: Config | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        limit: int = 2**16,
+        rendezvous: bytes | None = None,
+        config: Config | None = None,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """`create_connection()` with a reader and a writer, as `asyncio.open_connection()`."""
-        reader = asyncio.StreamReader(limit=limit, loop=self._loop)
+        reader = StreamReader(limit=limit, loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-        transport, _ = await self.create_connection(lambda: protocol, host, port, config=config)
+        transport, _ = await self.create_connection(
+            lambda: protocol, host, port, rendezvous=rendezvous, config=config
+        )
         return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
     async def create_server(
@@ -215,19 +256,25 @@ class Endpoint(Pump):
         loop = self._loop
 
         def factory() -> asyncio.BaseProtocol:
-            reader = asyncio.StreamReader(limit=limit, loop=loop)
+            reader = StreamReader(limit=limit, loop=loop)
             return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
 
         return await self.create_server(factory, backlog=backlog, start_serving=start_serving)
 
     async def dial(
-        self, protocol_factory: ProtocolFactory, address: Address, config: Config | None = None
+        self,
+        protocol_factory: ProtocolFactory,
+        address: Address,
+        config: Config | None = None,
+        rendezvous: bytes | None = None,
     ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
         """Connect to a resolved address. Cancellation aborts the attempt."""
         if self._stopped or self._transport is None:
             raise ConnectionAborted(Reason.ENDPOINT_CLOSED)
+        if config is not None:
+            self._known.traces.open(config)
         self.watch_icmp()
-        conn = self._core.connect(address, self._loop.time(), config)
+        conn = self._core.connect(address, self._loop.time(), config, rendezvous)
         opened: asyncio.Future[None] = self._loop.create_future()
         conn.owner = _Opening(conn, opened)
         try:
@@ -251,9 +298,9 @@ class Endpoint(Pump):
         return self._core.stats
 
     @property
-    def connections(self) -> Collection[Connection]:
-        """The connections in any state but TIME-WAIT, as the core has them; for who watches."""
-        return self._core.connections.values()
+    def core(self) -> Core:
+        """What is below, for metrics: to be read, not called."""
+        return self._core
 
     @property
     def connection_count(self) -> int:
@@ -385,8 +432,10 @@ class Endpoint(Pump):
         self._accept_factory = factory
 
     def configure(self, config: Config) -> None:
-        """Settings for connections from now on."""
+        """Settings for connections from now on. Raises `OSError` where a trace cannot be opened."""
+        self._known.traces.open(config)
         self.config = self._core.config = config
+        self._core.strays = self._observing.strays_of(config)
 
     def stop_listening(self, server: Server) -> None:
         """Refuse new connections; those that exist go on."""

@@ -10,6 +10,7 @@ from typing import Any
 from rudp.aio import registry, tls, udp
 from rudp.aio.endpoint import Endpoint, ProtocolFactory
 from rudp.aio.server import Server
+from rudp.aio.streams import StreamReader
 from rudp.aio.udp import Address
 from rudp.config import Config
 
@@ -104,7 +105,7 @@ async def start_server(
     loop = asyncio.get_running_loop()
 
     def factory() -> asyncio.BaseProtocol:
-        reader = asyncio.StreamReader(limit=limit, loop=loop)
+        reader = StreamReader(limit=limit, loop=loop)
         return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
 
     return await create_server(factory, host, port, config=config, **kwds)

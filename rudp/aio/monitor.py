@@ -139,7 +139,7 @@ def _endpoint(endpoint: Endpoint, now_s: float) -> dict[str, Any]:
         name: getattr(stats, name) for name in type(stats).__dataclass_fields__
     }
     counters["malformed"] = {why.name.lower(): count for why, count in stats.malformed.items()}
-    connections = itertools.islice(endpoint.connections, MAX_CONNECTIONS)
+    connections = itertools.islice(endpoint.core.connections.values(), MAX_CONNECTIONS)
     return {
         "sockname": endpoint.get_extra_info("sockname"),
         "stats": counters,

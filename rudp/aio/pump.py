@@ -22,7 +22,7 @@ from rudp.config import Config
 from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
-from rudp.telemetry.events import observe
+from rudp.telemetry.observer import Observer
 from rudp.wire.train import Buffer, Train
 
 _STALL_S = 0.01
@@ -80,7 +80,12 @@ class Pump(StoppableProtocol):
     The connections of one socket take turns, and none of their failures reaches another.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        observe: Callable[[int, Any, Config], Observer | None],
+    ) -> None:
         self._loop = loop
         self.config = config
         self._core = Core(config, secrets.randbits, observe)
@@ -89,6 +94,8 @@ class Pump(StoppableProtocol):
         """How to send a whole train, if the transport can."""
         self._touched: dict[Connection, None] = {}
         """Connections that the datagrams of this wake-up concerned."""
+        self._unanswered: dict[Connection, None] = {}
+        """Connections that were told of what came, and have not answered it yet."""
         # Loops round their own clock: uvloop's counts whole milliseconds, more than a round trip
         # takes nearby. A simulated network's clock is its loop's.
         self._now_s = loop.time if has_own_network(loop) else time.monotonic
@@ -134,14 +141,27 @@ class Pump(StoppableProtocol):
             self._touched[conn] = None
 
     def batch_done(self) -> None:
-        """All that the socket had was received: answer it, once a connection."""
+        """All that the socket had was received: hand it on, then answer it, once a connection.
+
+        The answer waits until whoever was woken by what came has run: it then carries what that
+        wrote, and tells of the window that it opened by reading.
+        """
         touched, self._touched = self._touched, {}
         for conn in touched:
             if not self._stopped:
                 self.report(conn)
-                self.flush(conn)
         if self._core.outbox:
             self._send_outbox()
+        if touched:
+            if not self._unanswered:
+                self._loop.call_soon(self._answer)
+            self._unanswered.update(touched)
+
+    def _answer(self) -> None:
+        unanswered, self._unanswered = self._unanswered, {}
+        for conn in unanswered:
+            if not self._stopped:
+                self.flush(conn)
 
     def error_received(self, exc: Exception) -> None:
         """The network reported an error: hard for openers, soft for the rest (MUST-56).
@@ -174,7 +194,7 @@ class Pump(StoppableProtocol):
         """Send what `conn` may send now, up to a turn's worth, and note its timers."""
         now_s = self._now_s()
         for _ in range(_TRAINS_A_TURN if self._can_send else 0):
-            train = conn.poll(now_s)
+            train = conn.poll(now_s) if conn.may_send else None
             if train is None:
                 break
             error = self._send(train, conn.peer, conn.mark)
@@ -196,7 +216,7 @@ class Pump(StoppableProtocol):
 
     def report(self, conn: Connection) -> None:
         """Let the connection's owner take what is new."""
-        owner = cast("Owner | None", conn.owner)
+        owner: Owner | None = conn.owner  # type: ignore[assignment]
         if owner is not None:
             owner.dispatch()
 
@@ -301,6 +321,8 @@ class Pump(StoppableProtocol):
         outbox = self._core.outbox
         while outbox and self._can_send:
             peer, train = outbox.popleft()
+            if self._core.strays is not None:
+                self._core.strays.answer_sent(train, peer, self._now_s())
             self._send(train, peer)
 
     def _wait_for_turn(self, conn: Connection) -> None:

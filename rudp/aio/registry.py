@@ -12,7 +12,9 @@ import weakref
 from collections.abc import AsyncIterator, Hashable
 from typing import TYPE_CHECKING
 
+from rudp.aio import tracing
 from rudp.aio.udp import has_own_network
+from rudp.core.stats import EndpointStats
 
 if TYPE_CHECKING:
     from rudp.aio.endpoint import Endpoint
@@ -23,19 +25,25 @@ if TYPE_CHECKING:
 class LoopEndpoints:
     """The endpoints of one event loop.
 
-    `shared` are the sockets of connections that name no local address, by what they depend on;
-    `monitors` tell other processes about all of them (`rudp.aio.monitor`).
+    `shared` are the sockets of connections that name no local address, by what they depend on,
+    `traces` the files that connections are recorded to; `monitors` tell other processes about all
+    of them (`rudp.aio.monitor`).
     """
 
     def __init__(self) -> None:
         self.endpoints: set[Endpoint] = set()
         self.shared: dict[Hashable, Endpoint] = {}
+        self.past = EndpointStats()
+        """What endpoints that are closed had counted."""
+        self.traces = tracing.of_environment()
         self.monitors: list[Monitor] = []
         self.lifeline: AsyncIterator[None] | None = None
 
     def forget(self, endpoint: Endpoint) -> None:
         """The endpoint is closed."""
-        self.endpoints.discard(endpoint)
+        if endpoint in self.endpoints:
+            self.past.add(endpoint.stats)
+            self.endpoints.discard(endpoint)
         for key in [key for key, one in self.shared.items() if one is endpoint]:
             del self.shared[key]
 
@@ -54,6 +62,11 @@ class LoopEndpoints:
 _loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopEndpoints] = (
     weakref.WeakKeyDictionary()
 )
+
+
+def of_loop(loop: asyncio.AbstractEventLoop) -> LoopEndpoints | None:
+    """The endpoints of `loop`; None while it has had none."""
+    return _loops.get(loop)
 
 
 async def of_running_loop() -> LoopEndpoints:
@@ -82,4 +95,7 @@ async def _lifeline(known: LoopEndpoints) -> AsyncIterator[None]:
         known.lifeline = None
         for one in list(known.monitors):
             one.close()
-        await asyncio.gather(*(endpoint.aclose() for endpoint in list(known.endpoints)))
+        try:
+            await asyncio.gather(*(endpoint.aclose() for endpoint in list(known.endpoints)))
+        finally:
+            known.traces.close()

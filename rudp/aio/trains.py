@@ -26,7 +26,7 @@ MAX_READ_S = 0.002
 _DATAGRAM_BYTES = 1 << 16
 _TRAIN_BYTES = 1 << 16
 _BUFFER_BYTES = _TRAIN_BYTES + _DATAGRAM_BYTES
-_CUT = socket.MSG_TRUNC | socket.MSG_CTRUNC
+_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)  # an IntFlag's operators are Python code
 
 _MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of <linux/udp.h>; 128 since Linux 6.9
 _MAX_SEND_BYTES = 65_507  # an IPv4 packet less its headers, all segments together
@@ -208,8 +208,11 @@ class TrainSender:
         control = self._controls.get(key)
         if control is None:
             control = self._make_control(key)
+        # One buffer copied here costs less than a hundred that the kernel walks: 8.6 us for 65 KB
+        # instead of 11.6 (54 segments of 1,200 bytes).
+        whole = buffers if count == 1 else (b"".join(buffers),)
         try:
-            self._sendmsg(buffers, control, 0, addr)
+            self._sendmsg(whole, control, 0, addr)
         except OSError as exc:
             error = self._send_again(exc.with_traceback(None), buffers, control, addr)
         else:

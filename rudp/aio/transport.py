@@ -132,7 +132,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         if self._can_take(data) and len(data):
             self._conn.send(data if type(data) is bytes else bytes(data))
             self._endpoint.flush(self._conn)
-            if self.get_write_buffer_size() > self._high_water:
+            held = len(self._conn.sender.buffer)
+            if held > self._high_water and self.get_write_buffer_size() > self._high_water:
                 self._maybe_pause_protocol()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
+import logging
 import socket
 import sys
 from typing import Any, cast
@@ -14,6 +16,12 @@ AddressInfo = tuple[int, int, int, str, Address]
 
 SOCKET_BUFFER_BYTES = 4 << 20
 _LINUX = sys.platform == "linux"
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # <asm-generic/socket.h>; not in the socket module
+_BUFFERS = (
+    (socket.SO_RCVBUF, _SO_RCVBUFFORCE, "net.core.rmem_max"),
+    (socket.SO_SNDBUF, _SO_SNDBUFFORCE, "net.core.wmem_max"),
+)
+logger = logging.getLogger("rudp")
 _IP_RECVERR, _IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>; not in the socket module
 
 
@@ -147,11 +155,32 @@ def bind(family: int, address: Address | None, *, reuse_port: bool | None) -> so
 
 
 def enlarge_buffers(sock: socket.socket) -> None:
-    """Ask for room for a burst: the default holds some 270 small datagrams."""
-    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+    """Ask for room for bursts: the default holds some 270 small datagrams. Privileged processes
+    get it whatever `net.core.rmem_max` says; others are told of that, once."""
+    for option, force, sysctl in _BUFFERS:
         with contextlib.suppress(OSError):
-            if sock.getsockopt(socket.SOL_SOCKET, option) < SOCKET_BUFFER_BYTES:
-                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+            if sock.getsockopt(socket.SOL_SOCKET, option) >= SOCKET_BUFFER_BYTES:
+                continue
+            if _LINUX:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, force, SOCKET_BUFFER_BYTES)
+                    continue
+            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+            granted = sock.getsockopt(socket.SOL_SOCKET, option)
+            if granted < SOCKET_BUFFER_BYTES:
+                _tell_of_small_buffer(sysctl, granted)
+
+
+@functools.cache
+def _tell_of_small_buffer(sysctl: str, granted: int) -> None:
+    logger.warning(
+        "the system grants UDP sockets %d bytes of buffer, not the %d that fast paths fill: "
+        "raise %s to %d",
+        granted,
+        SOCKET_BUFFER_BYTES,
+        sysctl,
+        SOCKET_BUFFER_BYTES,
+    )
 
 
 def connected_peer(transport: asyncio.DatagramTransport) -> Address | None:

@@ -7,6 +7,10 @@ SMALL = 2048
 cannot make its bytes cost fifty times their size."""
 
 
+LARGE = 16_384
+"""A chunk of this size is handed out alone: to join it with others costs more than a call."""
+
+
 class ChunkRun:
     """Bytes in order, appended at either end, taken out as the chunks they came in.
 
@@ -40,21 +44,22 @@ class ChunkRun:
         return chunks
 
     def take_some(self, most: int) -> bytes:
-        """Remove and return bytes from the front, `most` at most. The run must not be empty."""
+        """Remove and return bytes from the front, `most` at most, and no more than one large
+        chunk. The run must not be empty."""
         chunks = self._chunks
         first = chunks[0]
         if len(first) > most:
             view = memoryview(first)
             chunks[0] = view[most:]
             taken = bytes(view[:most])
-        elif len(chunks) == 1:
-            chunks.clear()
+        elif len(chunks) == 1 or len(first) >= LARGE:
+            del chunks[0]
             taken = bytes(first)
         else:
             count, size = 0, 0
             for chunk in chunks:
                 size += len(chunk)
-                if size > most:
+                if size > most or len(chunk) >= LARGE:
                     break
                 count += 1
             taken = b"".join(chunks[:count])

@@ -73,7 +73,11 @@ class SendBuffer:
                 return [chunk]
             if high - low <= size:
                 return [chunk[low:high]]
-            return [chunk[at : min(at + size, high)] for at in range(low, high, size)]
+            whole = high - (high - low) % size
+            payloads: list[Buffer] = [chunk[at : at + size] for at in range(low, whole, size)]
+            if whole < high:
+                payloads.append(chunk[whole:high])
+            return payloads
         return self._across(index, start, end, size)
 
     def _across(self, index: int, start: int, end: int, size: int) -> list[Buffer]:

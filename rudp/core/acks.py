@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 
 _LONGEST_RTT_S = 60.0
+_TELL_EVERY_S = 0.01
+"""Of a dialogue of small messages, which tests no window, a controller learns as much from one
+acknowledgement in so long a time as from all of them."""
 _LEAST_PROBE_S = 0.01
 """A loop that is busy for some milliseconds must not look like a lost tail."""
 MAX_SACKED_RANGES = 2048
@@ -67,6 +70,27 @@ def process(conn: Connection, seg: Segment, seq: int, ack: int, now_s: float) ->
     rearm(conn, now_s, restart=delivery.advanced > 0 or repairing)
 
 
+def in_order(conn: Connection, delivery: Delivery, prior_in_flight: int, now_s: float) -> None:
+    """The oldest data was acknowledged, and nothing is or was in doubt (`Sender.is_calm`)."""
+    sender = conn.sender
+    ledger, newest = sender.ledger, delivery.newest
+    rtt_s = None
+    if newest is not None:
+        rtt_s = now_s - newest.sent_s
+        if rtt_s > 0 and _is_round_trip(conn, rtt_s, now_s):
+            sender.rtt.sample(rtt_s)
+        else:
+            rtt_s = None
+    sender.rack.on_delivered(delivery, now_s)
+    was_full = ledger.snd_una - delivery.advanced < sender.full_until
+    _on_advance(conn, now_s)
+    if delivery.marked and sender.ecn is not None:
+        sender.ecn.on_feedback(None, delivery.marked, now_s)
+    told = _Told(prior_in_flight, rtt_s, 0, 0, was_full, False)
+    _tell_controller(conn, delivery, told, now_s)
+    rearm(conn, now_s, restart=True)
+
+
 def _without_news(
     conn: Connection, seg: Segment, ack: int, now_s: float, *, window_moved: bool
 ) -> None:
@@ -102,45 +126,47 @@ def rearm(conn: Connection, now_s: float, *, restart: bool) -> None:
     """Set the retransmission, probe and persist timers as what is outstanding asks for (RFC 6298
     §5, RFC 8985 §7.2)."""
     sender, timers = conn.sender, conn.timers
-    if sender.outstanding:
+    if sender.ledger.snd_nxt > sender.ledger.snd_una:
         if restart or timers[Timer.RETRANSMIT] == NEVER:
             timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
             arm_probe(conn, now_s)
         timers.stop(Timer.PERSIST)
         return
+    if not sender.has_new:
+        timers.stop_recovery()
+        sender.persist_backoff = 0
+        return
     timers.stop(Timer.RETRANSMIT)
     timers.stop(Timer.PROBE)
     timers.stop(Timer.REORDER)
-    if not sender.has_new:
-        timers.stop(Timer.PERSIST)
-        timers.stop(Timer.GIVE_UP)
-        sender.persist_backoff = 0
 
 
 def arm_probe(conn: Connection, now_s: float) -> None:
     """Schedule a tail loss probe, where RFC 8985 §7.2 has one: with SACK, outside of recovery,
     one at a time, and earlier than the retransmission timeout."""
     sender, timers = conn.sender, conn.timers
-    ledger, srtt_s = sender.ledger, sender.rtt.srtt_s
+    ledger, rtt, deadlines = sender.ledger, sender.rtt, timers.deadlines
+    srtt_s = rtt.srtt_s
     if (
-        not (sender.peer_sack and conn.config.tail_loss_probe)
+        srtt_s is None
+        or not (sender.peer_sack and conn.config.tail_loss_probe)
         or sender.in_recovery
         or sender.tail_probe is not None
-        or ledger.sacked
+        or ledger.sacked.size
         or ledger.snd_una < sender.recover
-        or srtt_s is None
     ):
-        timers.stop(Timer.PROBE)
+        deadlines[Timer.PROBE] = NEVER
         return
     pto_s = 2 * srtt_s
-    if sender.outstanding <= sender.mss:
+    if ledger.snd_nxt - ledger.snd_una <= sender.mss:
         # Its acknowledgement may be delayed; the peer's delay is taken to be like ours.
         pto_s += conn.config.delayed_ack
-    deadline_s = min(now_s + max(pto_s, _LEAST_PROBE_S), timers[Timer.RETRANSMIT])
-    timers.set(Timer.PROBE, deadline_s)
-    if timers[Timer.RETRANSMIT] <= deadline_s:
+    deadline_s = now_s + (pto_s if pto_s > _LEAST_PROBE_S else _LEAST_PROBE_S)
+    if deadlines[Timer.RETRANSMIT] <= deadline_s:
         # The probe takes the timeout's place (RFC 8985 §7.2), which counts from it (§7.3).
-        timers.set(Timer.RETRANSMIT, deadline_s + sender.rtt.rto_s)
+        deadline_s = deadlines[Timer.RETRANSMIT]
+        deadlines[Timer.RETRANSMIT] = deadline_s + rtt.rto_s
+    timers.set(Timer.PROBE, deadline_s)
 
 
 def _blocks(conn: Connection, seg: Segment, ack: int, now_s: float) -> list[tuple[int, int]]:
@@ -169,14 +195,13 @@ def _blocks(conn: Connection, seg: Segment, ack: int, now_s: float) -> list[tupl
 def _on_advance(conn: Connection, now_s: float) -> None:
     """SND.UNA moved: free the data, note progress."""
     sender = conn.sender
-    ledger, buffer = sender.ledger, sender.buffer
-    held = len(buffer)
-    buffer.release(min(ledger.snd_una, buffer.end))
-    conn.stats.bytes_acked += held - len(buffer)
+    buffer = sender.buffer
+    start = buffer.start
+    buffer.release(min(sender.ledger.snd_una, buffer.end))
+    conn.stats.bytes_acked += buffer.start - start
     sender.rtt.on_new_ack()
     sender.dup_acks.on_new_ack()
     sender.progress_s = now_s
-    conn.arm_give_up()
 
 
 def _round_trip(conn: Connection, delivery: Delivery, echo_s: float, now_s: float) -> float | None:
@@ -194,10 +219,17 @@ def _round_trip(conn: Connection, delivery: Delivery, echo_s: float, now_s: floa
     if delivery.advanced:
         rtt_s = min(rtt_s, now_s - echo_s)
     rtt_s = max(rtt_s, 1e-6)
-    if rtt_s > min(now_s - conn.opened_s + 1e-6, max(conn.config.max_rto, _LONGEST_RTT_S)):
-        return None  # not a round trip: forged, or the machine was suspended in between
+    if not _is_round_trip(conn, rtt_s, now_s):
+        return None
     conn.sender.rtt.sample(rtt_s)
     return rtt_s
+
+
+def _is_round_trip(conn: Connection, rtt_s: float, now_s: float) -> bool:
+    """Whether it can be one: it was not forged, nor was the machine suspended in between."""
+    return rtt_s <= now_s - conn.opened_s + 1e-6 and rtt_s <= max(
+        conn.config.max_rto, _LONGEST_RTT_S
+    )
 
 
 def _on_window(conn: Connection, now_s: float) -> None:
@@ -237,27 +269,65 @@ class _Told(NamedTuple):
     in_recovery: bool
 
 
+def introduce_controller(conn: Connection, now_s: float) -> None:
+    """There is something to control: make the controller, and tell it of the path what the
+    handshake and small messages have shown."""
+    sender = conn.sender
+    ledger, rtt, delivered = sender.ledger, sender.rtt, sender.untold_bytes
+    sender.untold_bytes = 0
+    if rtt.srtt_s is None:
+        return
+    sender.cc.on_ack(
+        AckEvent(
+            now_s,
+            delivered,
+            ledger.delivered,
+            ledger.in_flight,
+            ledger.in_flight,
+            rtt.latest_s,
+            rtt.min_s,
+            0.0,
+            rate_app_limited=True,
+            in_recovery=False,
+            srtt_s=rtt.srtt_s,
+            cwnd_limited=False,
+            prior_delivered=ledger.delivered - delivered,
+        )
+    )
+
+
 def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: float) -> None:
     sender = conn.sender
     prior_in_flight, rtt_s, lost, marked, was_full, in_recovery = told
-    ledger, rtt, cc, newest = sender.ledger, sender.rtt, sender.cc, delivery.newest
+    cc, newest = sender.cc_in_use, delivery.newest
+    # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
+    half_used = 2 * prior_in_flight >= sender.cwnd
+    limited = was_full or (half_used and (cc is None or cc.cwnd < cc.ssthresh))
+    app_limited = newest is not None and newest.at.app_limited
+    delivered = delivery.delivered + sender.untold_bytes
+    if not (limited or lost or marked or in_recovery) and (
+        cc is None or (app_limited and now_s < sender.tell_at_s)
+    ):
+        sender.untold_bytes = delivered
+        return
+    cc = sender.cc
+    ledger, rtt = sender.ledger, sender.rtt
+    sender.untold_bytes = 0
+    sender.tell_at_s = now_s + _TELL_EVERY_S
     prior_delivered = newest.at.delivered if newest is not None else 0
     round_start = newest is not None and prior_delivered >= sender.next_round_delivered
     if round_start:
         sender.next_round_delivered = ledger.delivered
         if newest is not None and newest.end - newest.start >= sender.mss:
             sender.mtu.on_acked(sender.mtu.size)
-    app_limited = newest is not None and newest.at.app_limited
     if delivery.rate and not (app_limited and delivery.rate < sender.delivery_rate):
         sender.delivery_rate = delivery.rate
-    # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
-    limited = was_full or (cc.cwnd < cc.ssthresh and 2 * prior_in_flight >= cc.cwnd)
     # RFC 5681 §3.2, step 1: duplicates let new data out (RFC 3042), and do not open the window.
     limited = limited and (delivery.advanced > 0 or ledger.snd_una < sender.recover)
     cc.on_ack(
         AckEvent(
             now_s,
-            delivery.delivered,
+            delivered,
             ledger.delivered,
             prior_in_flight,
             ledger.in_flight,

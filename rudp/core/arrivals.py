@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rudp.core import acks
 from rudp.core.receive import AckNeed, widen, window_scale
 from rudp.core.states import CAN_RECEIVE, Event, State
-from rudp.core.timers import Timer
 from rudp.errors import Reason
 from rudp.wire.options import WIRE_VERSION
 from rudp.wire.segment import ACK, FIN, RST, SYN, Segment
@@ -95,17 +94,16 @@ def _proves_another_peer(conn: Connection, seg: Segment, seq: int) -> bool:
     """A SYN-ACK for our SYN, after a SYN that crossed it and named other numbers.
 
     Anybody who knows our address can forge a bare SYN and make it look like a simultaneous
-    open; only who received our SYN can acknowledge it.
+    open; only who received our SYN can acknowledge it, or knows our rendezvous.
     """
-    return (
-        conn.state is State.SYN_RECEIVED
-        and not conn.passive
-        and seg.flags & (SYN | ACK | RST) == SYN | ACK
-        and seq != conn.receiver.irs
-        and from_wire(seg.ack, conn.sender.iss) == conn.sender.iss + 1
-        and bool(seg.options.connection_id)
-        and seg.options.version == WIRE_VERSION
-    )
+    if conn.state is not State.SYN_RECEIVED or conn.passive or seq == conn.receiver.irs:
+        return False
+    options, kind = seg.options, seg.flags & (SYN | ACK | RST)
+    if not options.connection_id or options.version != WIRE_VERSION:
+        return False
+    if kind == SYN:
+        return conn.rendezvous is not None and options.rendezvous == conn.rendezvous
+    return kind == SYN | ACK and from_wire(seg.ack, conn.sender.iss) == conn.sender.iss + 1
 
 
 def _reset(conn: Connection, seq: int, now_s: float) -> None:
@@ -171,15 +169,12 @@ def _take_data(conn: Connection, seg: Segment, seq: int, now_s: float) -> None:
         conn.note_unread(now_s)
         return
     receiver.accept(seq, seg.payload, seg.segments, fin=bool(seg.flags & FIN))
-    if now_s >= receiver.tune_at_s:
-        receiver.tune(now_s, conn.sender.rtt.srtt_s)
     if receiver.fin_received:
         conn.move(Event.RECEIVE_FIN)
         conn.note_eof()
         if conn.orphaned:
             conn.after_ack_as_orphan(now_s)
-    if receiver.ack_need is AckNeed.DELAYED and not conn.timers.is_set(Timer.DELAYED_ACK):
-        conn.timers.set(Timer.DELAYED_ACK, now_s + conn.config.delayed_ack)
+    conn.owe_ack(now_s)
 
 
 def _in_syn_sent(conn: Connection, seg: Segment, now_s: float) -> None:
@@ -195,7 +190,7 @@ def _in_syn_sent(conn: Connection, seg: Segment, now_s: float) -> None:
             return
         acked = True
     if flags & RST:
-        if acked:
+        if acked and conn.rendezvous is None:  # a peer that has not dialled yet refuses
             conn.fail(Reason.REFUSED)
         return
     options = seg.options

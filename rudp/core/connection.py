@@ -7,13 +7,14 @@ The work is done in the rooms around: `arrivals` (segments), `acks` (what they a
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rudp.config import Config
-from rudp.core import arrivals, expiry, losses, transmit
-from rudp.core.receive import Receiver
+from rudp.core import arrivals, expiry, losses, predicted, transmit, watched
+from rudp.core.receive import AckNeed, Receiver
 from rudp.core.sender import Sender
 from rudp.core.states import CAN_SEND, Event, State, next_state
 from rudp.core.stats import ConnectionInfo, ConnectionStats
@@ -92,6 +93,7 @@ class Connection:
         "probe_seq",
         "reason",
         "receiver",
+        "rendezvous",
         "sender",
         "state",
         "stats",
@@ -115,6 +117,8 @@ class Connection:
         self.opened_s = now_s
         self.state = State.CLOSED
         self.passive = False
+        self.rendezvous: bytes | None = None
+        """What pairs this dial with the peer's; see `rudp.core.rendezvous`."""
         self.orphaned = False
         """The application has closed both directions: nobody will read."""
         self.finished = False
@@ -211,14 +215,15 @@ class Connection:
 
     # -- the endpoint's calls ------------------------------------------------------------------
 
-    def arrive(self, segment: Segment, now_s: float, ecn: int = 0) -> None:
+    def arrive(self, segment: Segment, now_s: float, ecn: int = 0, size: int = 0) -> None:
         """A segment, or a run of alike ones with one ECN field, for this connection. Never
-        raises."""
+        raises. `size` is the payload of every segment of a run but the last, in bytes."""
         if ecn and segment.payload:
             self.receiver.note_mark(ecn, len(segment.payload))
         if self.observer is not None:
-            self.observer.segment_received(segment, now_s)
-        arrivals.arrive(self, segment, now_s)
+            watched.arrive(self, self.observer, segment, size, ecn, now_s)
+        elif not predicted.arrive(self, segment, now_s):
+            arrivals.arrive(self, segment, now_s)
 
     def poll(self, now_s: float) -> Train | None:
         """The next train to send to `peer`, with the ECN field `mark`; call until it gives None."""
@@ -227,12 +232,28 @@ class Connection:
             segment, self._final = self._final, None
             self.stats.segments_sent += 1
             datagram = encode(segment)
-            return Train([datagram], len(datagram), 1)
-        train = transmit.poll(self, now_s)
+            train: Train | None = Train([datagram], len(datagram), 1)
+        else:
+            train = transmit.poll(self, now_s)
         if train is not None and self.observer is not None:
-            size = sum(map(len, train.buffers))
-            self.observer.train_sent(bytes(train.buffers[0]), train.segments, size, now_s)
+            watched.sent(self, self.observer, train, now_s)
         return train
+
+    @property
+    def may_send(self) -> bool:
+        """Whether `poll()` may give something: false is certain, and cheaper to ask for."""
+        sender = self.sender
+        ledger = sender.ledger
+        return (
+            self.receiver.ack_need is AckNeed.NOW
+            or sender.buffer.end - ledger.snd_nxt + sender.fin_queued > 0
+            or ledger.lost.size > 0
+            or sender.probe_due
+            or self.probe_seq is not None
+            or self.path_reply is not None
+            or self._final is not None
+            or self.state < State.ESTABLISHED
+        )
 
     def on_too_big(self, size: int, now_s: float) -> None:
         """The socket refused the train that `poll()` gave last: its datagrams of `size` bytes are
@@ -241,7 +262,10 @@ class Connection:
 
     def on_timer(self, now_s: float, *, acks_only: bool = False) -> None:
         """Handle whatever is due; with `acks_only` nothing that judges the peer."""
-        expiry.handle(self, now_s, acks_only=acks_only)
+        if self.observer is None:
+            expiry.handle(self, now_s, acks_only=acks_only)
+        else:
+            watched.on_timer(self, self.observer, now_s, acks_only=acks_only)
 
     # -- what the rooms call -------------------------------------------------------------------
 
@@ -261,7 +285,8 @@ class Connection:
         sender = self.sender
         if self.stats.timeouts:
             sender.rtt.on_handshake_timeout()
-            sender.cc.cwnd = min(sender.cc.cwnd, sender.mss)  # RFC 5681 §3.1: the SYN was lost
+            if self.rendezvous is None:  # else a NAT dropped it, which is no congestion
+                sender.cc.cwnd = min(sender.cc.cwnd, sender.mss)  # RFC 5681 §3.1: the SYN was lost
         self.notices.append(Notice.CONNECTED)
         if self.config.keepalive is not None:
             self.timers.set(Timer.KEEPALIVE, now_s + self.config.keepalive)
@@ -278,6 +303,14 @@ class Connection:
             self.receiver.need_ack_now()
         self._challenge_tokens = tokens
 
+    def owe_ack(self, now_s: float) -> None:
+        """Data was taken: let the window follow, and acknowledge soon (RFC 9293 §3.8.6.3)."""
+        receiver = self.receiver
+        if now_s >= receiver.tune_at_s:
+            receiver.tune(now_s, self.sender.rtt.srtt_s)
+        if receiver.ack_need is AckNeed.DELAYED and not self.timers.is_set(Timer.DELAYED_ACK):
+            self.timers.set(Timer.DELAYED_ACK, now_s + self.config.delayed_ack)
+
     def repeat_syn_ack(self) -> None:
         """The peer's SYN came again: our SYN-ACK may be lost."""
         ledger = self.sender.ledger
@@ -292,8 +325,10 @@ class Connection:
             self._final = Segment(cid, seq, 0, RST, 0, 0, segment.tsval)
 
     def arm_give_up(self) -> None:
-        """Move the moment of giving up to a full period after the last progress."""
-        self.timers.set(Timer.GIVE_UP, self.sender.progress_s + expiry.patience_s(self))
+        """Give up a full period after the last progress; what progress follows is looked at when
+        the time has come."""
+        if not self.timers.is_set(Timer.GIVE_UP):
+            self.timers.set(Timer.GIVE_UP, self.sender.progress_s + expiry.patience_s(self))
 
     def arm_orphan(self, now_s: float) -> None:
         """Wait only so long in FIN-WAIT-2 once the application is gone."""
@@ -341,6 +376,8 @@ class Connection:
 
     def finish(self) -> None:
         """An orderly end, though not every step of the diagram was seen."""
+        if self.state is State.CLOSED:
+            return
         self.note_finished()
         self._gone(Event.FIN_ACKED if self.state is State.LAST_ACK else Event.ABORT)
 
@@ -367,10 +404,11 @@ class Connection:
     def info(self, now_s: float) -> ConnectionInfo:
         """The connection as of now, for people and metrics."""
         sender, receiver, stats = self.sender, self.receiver, self.stats
-        rtt, ssthresh = sender.rtt, sender.cc.ssthresh
+        rtt, cc = sender.rtt, sender.cc_in_use
+        ssthresh = cc.ssthresh if cc is not None else math.inf
         return ConnectionInfo(
             state=self.state.name,
-            congestion=sender.cc.name,
+            congestion=sender.congestion,
             mss=sender.mss,
             datagram_size=sender.mtu.size,
             mtu_state=sender.mtu.state.name,
@@ -380,7 +418,7 @@ class Connection:
             rttvar_s=rtt.var_s,
             min_rtt_s=rtt.min_s if rtt.srtt_s is not None else None,
             rto_s=rtt.rto_s,
-            cwnd=sender.cc.cwnd,
+            cwnd=sender.cwnd,
             ssthresh=int(ssthresh) if ssthresh != NEVER else None,
             in_flight=sender.ledger.in_flight,
             unacked=sender.outstanding,
@@ -402,7 +440,7 @@ class Connection:
             bytes_duplicated=stats.bytes_duplicated,
             tail_probes=stats.tail_probes,
             latest_rtt_s=rtt.latest_s if rtt.srtt_s is not None else None,
-            pacing_rate=sender.cc.pacing_rate,
+            pacing_rate=cc.pacing_rate if cc is not None else None,
             delivery_rate=sender.delivery_rate,
             reordering_seen=sender.rack.reordering_seen,
             reordering_window_s=sender.rack.reo_wnd_s(

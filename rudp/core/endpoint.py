@@ -11,18 +11,19 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from rudp.config import Config
+from rudp.config import HEADER_BYTES, Config
 from rudp.congestion import resolve
 from rudp.core import paths
 from rudp.core.answers import StatelessAnswers
 from rudp.core.connection import Address, Connection, Identity
 from rudp.core.ecn import EcnSender
-from rudp.core.states import State
+from rudp.core.rendezvous import Meetings, check_rendezvous, may_cross
+from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.stats import EndpointStats
 from rudp.errors import Reason
-from rudp.telemetry.observer import Observer
+from rudp.telemetry.observer import Observer, StrayObserver
 from rudp.wire.options import WIRE_VERSION
-from rudp.wire.segment import ACK, RST, SYN, Malformed, Segment
+from rudp.wire.segment import ACK, RST, SYN, Malformed, Segment, decode
 from rudp.wire.train import Buffer, decode_train
 
 _EVICT_AFTER_S = 3.5
@@ -34,7 +35,8 @@ class Endpoint:
     Args:
         config: Settings of the endpoint and its connections.
         random_bits: A CSPRNG: `random_bits(n)` gives n random bits.
-        observe: Called with each new connection's id and peer; gives its observer, or None.
+        observe: Called with each new connection's id, peer and settings; gives its observer, or
+            None.
     """
 
     __slots__ = (
@@ -42,6 +44,7 @@ class Endpoint:
         "_by_peer",
         "_half_open",
         "_heap",
+        "_meetings",
         "_observe",
         "_opening",
         "_random_bits",
@@ -54,6 +57,7 @@ class Endpoint:
         "connections",
         "outbox",
         "stats",
+        "strays",
         "time_wait",
     )
 
@@ -61,7 +65,7 @@ class Endpoint:
         self,
         config: Config,
         random_bits: Callable[[int], int],
-        observe: Callable[[int, Address], Observer | None] | None = None,
+        observe: Callable[[int, Address, Config], Observer | None] | None = None,
     ) -> None:
         resolve(config.congestion)  # an unknown controller is told here, not by a connection
         self.config = config
@@ -82,8 +86,11 @@ class Endpoint:
         self._observe = observe
         self._by_peer: dict[tuple[Address, int], Connection] = {}
         self._opening: dict[Address, list[Connection]] = {}
+        self._meetings = Meetings()
         self._heap: list[tuple[float, int, Connection]] = []
         self._serial = 0
+        self.strays: StrayObserver | None = None
+        """Told of what belongs to no connection. Of answers whoever sends the outbox tells it."""
         self.can_probe_mtu = True
         """Datagrams that are too large for the path vanish instead of being fragmented."""
         self.can_mark = False
@@ -96,11 +103,25 @@ class Endpoint:
 
     # -- opening ---------------------------------------------------------------------------
 
-    def connect(self, peer: Address, now_s: float, config: Config | None = None) -> Connection:
-        """Active OPEN. Raises `OSError` if the endpoint has all the connections it may have."""
+    def connect(
+        self,
+        peer: Address,
+        now_s: float,
+        config: Config | None = None,
+        rendezvous: bytes | None = None,
+    ) -> Connection:
+        """Active OPEN; with `rendezvous` one that the peer's with the same bytes is to meet.
+
+        Raises `OSError` if the endpoint has all the connections it may have, or dials with that
+        rendezvous already; `TypeError` or `ValueError` for one that is not 1 to 16 bytes.
+        """
+        if rendezvous is not None and check_rendezvous(rendezvous) in self._meetings:
+            raise OSError("this endpoint dials with this rendezvous already")
         if len(self.connections) >= self.config.max_connections:
             raise OSError("max_connections of this endpoint are open")
         conn = self._new(config or self.config, peer, now_s)
+        if rendezvous is not None:
+            self._meetings.add(conn, rendezvous)
         conn.open()
         self._opening.setdefault(peer, []).append(conn)
         self.stats.opened += 1
@@ -130,35 +151,53 @@ class Endpoint:
 
         Returns the connections that it concerned, which want to be flushed.
         """
+        if len(data) <= stride:
+            conn = self._take(decode(data), peer, now_s, ecn)
+            return [conn] if conn is not None else []
         touched: dict[Connection, None] = {}
         for segment in decode_train(data, stride):
-            if isinstance(segment, Malformed):
-                self.stats.datagrams_received += 1
-                self.stats.malformed[segment] += 1
-                continue
-            self.stats.datagrams_received += segment.segments
-            conn = self.connections.get(segment.cid)
-            if conn is None:
-                conn = self._strange(segment, peer, now_s)
-            elif conn.peer != peer:
-                conn = self._elsewhere(conn, segment, peer, now_s)
-            if conn is None:
-                continue
-            before, peer_cid = conn.state, conn.peer_cid
-            conn.arrive(segment, now_s, ecn)
-            if before <= State.SYN_RECEIVED:
-                if conn.state is not before:
-                    self._handshake_moved(conn, before)
-                elif conn.peer_cid != peer_cid:
-                    del self._by_peer[conn.peer, peer_cid]
-                    self._by_peer[conn.peer, conn.peer_cid] = conn
-            touched[conn] = None
+            conn = self._take(segment, peer, now_s, ecn, stride - HEADER_BYTES)
+            if conn is not None:
+                touched[conn] = None
         return list(touched)
+
+    def _take(
+        self, segment: Segment | Malformed, peer: Address, now_s: float, ecn: int, size: int = 0
+    ) -> Connection | None:
+        """One segment, or a run of them with `size` bytes of payload each but the last; the
+        connection that it concerned, if any."""
+        if isinstance(segment, Malformed):
+            self.stats.datagrams_received += 1
+            self.stats.malformed[segment] += 1
+            return None
+        self.stats.datagrams_received += segment.segments
+        conn = self.connections.get(segment.cid)
+        if conn is None:
+            conn = self._strange(segment, peer, now_s)
+        elif conn.peer != peer:
+            conn = self._elsewhere(conn, segment, peer, now_s)
+        if conn is None:
+            if self.strays is not None:
+                self.strays.stray_received(segment, size, ecn, peer, now_s)
+            return None
+        before = conn.state
+        if before > State.SYN_RECEIVED:
+            conn.arrive(segment, now_s, ecn, size)
+            return conn
+        peer_cid = conn.peer_cid
+        conn.arrive(segment, now_s, ecn, size)
+        if conn.state is not before:
+            self._handshake_moved(conn, before)
+        elif conn.peer_cid != peer_cid:
+            self._unname(conn, peer_cid)
+            self._by_peer[conn.peer, conn.peer_cid] = conn
+        return conn
 
     def unreachable(self, peer: Address) -> list[Connection]:
         """The network reported `peer` as unreachable: a hard error for connections that are
-        opening, a soft one for the rest (RFC 9293 §3.9.2.2, MUST-56)."""
-        failed = list(self._opening.get(peer, ()))
+        opening, a soft one for the rest (RFC 9293 §3.9.2.2, MUST-56). A NAT refuses what is
+        not awaited yet: for a dial with a rendezvous it is soft, too."""
+        failed = [conn for conn in self._opening.get(peer, ()) if conn.rendezvous is None]
         for conn in failed:
             conn.fail(Reason.UNREACHABLE)
             self._handshake_moved(conn, State.SYN_SENT)
@@ -232,7 +271,7 @@ class Endpoint:
         while cid == 0 or cid in self.connections or cid in self.time_wait:
             cid = self._random_bits(32)
         identity = Identity(cid, self._random_bits(32), self._random_bits(32))
-        observer = self._observe(cid, peer) if self._observe is not None else None
+        observer = self._observe(cid, peer, config) if self._observe is not None else None
         if not self.can_probe_mtu and config.mtu_discovery:
             config = config.replace(mtu_discovery=False)
         conn = Connection(config, identity, peer, now_s, observer)
@@ -265,9 +304,8 @@ class Endpoint:
         if not paths.may_come_from_elsewhere(conn, segment):
             self.stats.wrong_address += 1
             return None
-        if conn.state is State.SYN_SENT:
-            self._no_longer_opening(conn)
-            conn.peer = peer
+        if conn.state not in SYNCHRONIZED:
+            self._follow(conn, peer)
         elif paths.answers_probe(conn, segment, peer):
             known = self._by_peer.pop((conn.peer, conn.peer_cid), None)
             paths.move(conn, peer, now_s)
@@ -279,6 +317,27 @@ class Endpoint:
                 self._answers.emit(probe, peer)
         return conn
 
+    def _follow(self, conn: Connection, peer: Address) -> None:
+        """Whom a connection is dialling has shown itself at another address than the dialled."""
+        self._no_longer_opening(conn)
+        self._unname(conn, conn.peer_cid)
+        conn.peer = peer
+        if conn.state is State.SYN_RECEIVED:
+            self._by_peer[peer, conn.peer_cid] = conn
+
+    def _meet(self, dial: Connection, peer: Address) -> Connection:
+        """The counterpart of a dial with a rendezvous has come, from wherever."""
+        if dial.peer != peer:
+            self._follow(dial, peer)
+        if dial.state is State.SYN_RECEIVED:
+            dial.repeat_syn_ack()
+        return dial
+
+    def _unname(self, conn: Connection, peer_cid: int) -> None:
+        """The peer's id for the connection, where it is, is no longer this one."""
+        if self._by_peer.get((conn.peer, peer_cid)) is conn:
+            del self._by_peer[conn.peer, peer_cid]
+
     def _syn(self, segment: Segment, peer: Address, now_s: float) -> Connection | None:
         options = segment.options
         if not options.connection_id or options.version != WIRE_VERSION:
@@ -289,11 +348,18 @@ class Endpoint:
             if known.state is State.SYN_RECEIVED:
                 known.repeat_syn_ack()
             return known
+        dial = self._meetings.find(segment)
+        if dial is not None:
+            return self._meet(dial, peer)
         opening = self._opening.get(peer)
-        if opening and len(opening) == 1:
+        if opening and len(opening) == 1 and may_cross(opening[0], segment):
             # Simultaneous open (RFC 9293 MUST-10). Of several dials nobody could tell which one
             # it crosses: the two sides would have to pair them alike.
             return opening[0]
+        if options.rendezvous is not None:
+            # It comes again. A listener must not take what a dial of ours is about to wait for.
+            self.stats.early_rendezvous += 1
+            return None
         if self.backlog is None:
             self.stats.refused += 1
             self._answers.refuse(segment, peer, now_s)
@@ -321,6 +387,8 @@ class Endpoint:
 
     def _handshake_moved(self, conn: Connection, before: State) -> None:
         """A connection left SYN-SENT or SYN-RECEIVED."""
+        if conn.state is not State.SYN_RECEIVED:
+            self._meetings.remove(conn)
         if before is State.SYN_SENT:
             self._no_longer_opening(conn)
             if conn.state is not State.CLOSED:
@@ -354,10 +422,11 @@ class Endpoint:
             return
         del self.connections[conn.local_cid]
         self._half_open.pop(conn.local_cid, None)
+        self._meetings.remove(conn)
         self.stats.closed += 1
+        self.stats.connection_ended(conn.stats)
         self._no_longer_opening(conn)
-        if self._by_peer.get((conn.peer, conn.peer_cid)) is conn:
-            del self._by_peer[conn.peer, conn.peer_cid]
+        self._unname(conn, conn.peer_cid)
         if conn.observer is not None:
             conn.observer.closed(conn.reason)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rudp.core import acks, losses
+from rudp.core import acks, losses, rendezvous
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.timers import Timer
 from rudp.errors import Reason
@@ -64,7 +64,8 @@ def _on_retransmit(conn: Connection, now_s: float) -> None:
         ledger.forget_sacks()  # RFC 2018 §8: the receiver has reneged
     losses.on_timeout(conn, now_s, reneged=reneged)
     first = sender.rtt.backoff == 0
-    sender.rtt.on_timeout()
+    if rendezvous.backs_off(conn):
+        sender.rtt.on_timeout()
     if conn.state in SYNCHRONIZED:
         sender.cc.on_timeout(now_s, sender.outstanding, first=first)
 
@@ -143,7 +144,9 @@ def _on_keepalive(conn: Connection, now_s: float) -> None:
 
 def _on_give_up(conn: Connection, now_s: float) -> None:
     """R2, the user timeout, or a peer that stopped answering zero-window probes."""
-    if conn.state in (State.SYN_SENT, State.SYN_RECEIVED):
+    if now_s < conn.sender.progress_s + patience_s(conn):
+        conn.arm_give_up()  # the peer has answered meanwhile
+    elif conn.state in (State.SYN_SENT, State.SYN_RECEIVED):
         conn.fail(Reason.CONNECT_TIMEOUT)
     elif conn.config.user_timeout is not None:
         conn.abort(now_s, Reason.USER_TIMEOUT)

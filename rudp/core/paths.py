@@ -33,9 +33,10 @@ def may_come_from_elsewhere(conn: Connection, segment: Segment) -> bool:
     """Whether a segment that names the connection counts although its source is another.
 
     A SYN-ACK may: a server with several addresses does not always answer from the one that was
-    dialled, and it shows that it got our random id and sequence number.
+    dialled, a NAT may give its answer to a crossing SYN another port, and it shows that it got
+    our random id and sequence number.
     """
-    if conn.state is State.SYN_SENT:
+    if conn.state is State.SYN_SENT or (conn.state is State.SYN_RECEIVED and not conn.passive):
         expected = to_wire(conn.sender.iss + 1)
         return segment.flags & (SYN | ACK | RST) == SYN | ACK and segment.ack == expected
     if conn.state not in SYNCHRONIZED or segment.flags & (SYN | RST) or not segment.flags & ACK:

@@ -181,6 +181,20 @@ class Receiver:
             self.fin_received = True
             self.ack_need = AckNeed.NOW
 
+    def expects(self, length: int) -> bool:
+        """Whether `length` bytes at RCV.NXT are wanted as they come: nothing is missing, nothing
+        ends, and they fit."""
+        return (
+            length <= self.rcv_adv - self.rcv_nxt
+            and self.fin_at is None
+            and not self._reassembly.size
+        )
+
+    def take_expected(self, payload: bytes, segments: int) -> None:
+        """Take what `expects()` has let in."""
+        self._deliver(payload)
+        self._need_ack(len(payload), segments)
+
     def take(self) -> list[bytes]:
         """The application reads all there is, chunk by chunk; opens the window."""
         chunks = self.inbox.take()

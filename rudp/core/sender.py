@@ -42,9 +42,11 @@ class Sender:
 
     __slots__ = (
         "_capacity",
+        "_controller",
+        "_initial_cwnd",
         "after_timeout",
         "buffer",
-        "cc",
+        "cc_in_use",
         "delivery_rate",
         "dup_acks",
         "ecn",
@@ -78,8 +80,10 @@ class Sender:
         "snd_wl2",
         "snd_wnd",
         "tail_probe",
+        "tell_at_s",
         "timeout_s",
         "undo",
+        "untold_bytes",
     )
 
     def __init__(self, config: Config, iss: int, now_s: float) -> None:
@@ -93,7 +97,11 @@ class Sender:
         self.ecn: EcnSender | None = None
         """None where marks cannot be sent, or are not to be."""
         self.mss = self.mtu.size - HEADER_BYTES
-        self.cc: CongestionController = resolve(config.congestion)(self.mss)
+        self._controller = resolve(config.congestion)
+        self._initial_cwnd = self._controller.initial_window(self.mss)
+        self.cc_in_use: CongestionController | None = None
+        """None until there is something to control: most connections of a server never send
+        more than fits the initial window at a time."""
         self.pacer = Pacer()
         self.limits = LimitedTimes(now_s)
         self.limit = config.send_buffer
@@ -115,6 +123,10 @@ class Sender:
         """A round trip ends when something sent after this much was delivered arrives."""
         self.full_until = iss
         """Up to here it was the congestion window that bounded what was sent."""
+        self.untold_bytes = 0
+        """Delivered, and the controller was not told of it yet."""
+        self.tell_at_s = 0.0
+        """Before this it need not be told of what does not concern it."""
         self.delivery_rate = 0.0
         """The last delivery-rate sample that no lack of data understated, bytes a second."""
         self._start_recovery_state()
@@ -153,13 +165,14 @@ class Sender:
         self.mss = self.mtu.size - HEADER_BYTES
         self.scale = min(scale or 0, 14)  # RFC 7323 §2.3: a larger shift means 14
         self.peer_sack = sack
-        self.cc.mss = self.mss
-        self.cc.cwnd = self.cc.initial_window(self.mss)
+        self._initial_cwnd = self._controller.initial_window(self.mss)
+        self.cc_in_use = None
 
     def set_mss(self) -> None:
         """Cut by the path MTU as it is known now."""
         self.mss = self.mtu.size - HEADER_BYTES
-        self.cc.on_mss(self.mss)
+        if self.cc_in_use is not None:
+            self.cc_in_use.on_mss(self.mss)
 
     def forget_path(self, config: Config, now_s: float) -> None:
         """Start afresh on another path: RTT, congestion window, everything in flight lost."""
@@ -170,16 +183,48 @@ class Sender:
         if self.ecn is not None:
             self.ecn.on_path_changed(now_s)
         self.mss = self.mtu.size - HEADER_BYTES
-        self.cc = resolve(config.congestion)(self.mss)
+        self.cc_in_use = None
         self.pacer = Pacer()
         ledger.mark_lost(ledger.snd_una, ledger.snd_nxt)
         self.next_round_delivered = ledger.delivered
         self._start_recovery_state()
 
     @property
+    def cc(self) -> CongestionController:
+        """The congestion controller, made when it is first asked for."""
+        if self.cc_in_use is None:
+            self.cc_in_use = self._controller(self.mss)
+        return self.cc_in_use
+
+    @property
+    def congestion(self) -> str:
+        """The controller's name."""
+        return self._controller.name
+
+    @property
+    def cwnd(self) -> int:
+        """The congestion window in bytes."""
+        return self._initial_cwnd if self.cc_in_use is None else self.cc_in_use.cwnd
+
+    @property
     def outstanding(self) -> int:
         """Sequence numbers sent and not cumulatively acknowledged."""
         return self.ledger.snd_nxt - self.ledger.snd_una
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing is missing, in doubt or being repaired: an acknowledgement of the
+        oldest data says no more than that."""
+        ledger = self.ledger
+        return self.peer_sack and not (
+            ledger.sacked.size
+            or ledger.lost.size
+            or self.in_recovery
+            or self.after_timeout
+            or self.frto
+            or self.tail_probe is not None
+            or self.mtu_probe is not None
+        )
 
     @property
     def unsent(self) -> int:
@@ -212,7 +257,7 @@ class Sender:
         congestion windows beside what only waits for a hole to be filled, so that
         acknowledgements never find it empty-handed. It grows with the window and does not
         shrink with it, as the kernel's send buffer."""
-        wanted = min(2 * self.cc.cwnd + self.ledger.sacked.size, self.limit)
+        wanted = min(2 * self.cwnd + self.ledger.sacked.size, self.limit)
         if wanted > self._capacity:
             self._capacity = wanted
         return self._capacity

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import operator
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from rudp.wire.segment import Malformed
 
@@ -35,6 +37,10 @@ class ConnectionStats:
     tail_probes: int = 0
     mtu_probes: int = 0
     mtu_falls: int = 0
+
+    def add(self, other: ConnectionStats) -> None:
+        """Count what `other` has counted, too."""
+        _add(self, other, _OF_CONNECTIONS)
 
 
 @dataclass(slots=True, frozen=True)
@@ -115,12 +121,42 @@ class EndpointStats:
     backlog_drops: int = 0
     limit_drops: int = 0
     refused: int = 0
+    early_rendezvous: int = 0
     opened: int = 0
     accepted: int = 0
     closed: int = 0
     time_wait_acks: int = 0
+    _ended: tuple[int, ...] = field(default_factory=lambda: (0,) * len(_OF_CONNECTIONS), repr=False)
+
+    @property
+    def ended(self) -> ConnectionStats:
+        """What the connections that are gone had counted, all together."""
+        return ConnectionStats(*self._ended)
+
+    def connection_ended(self, stats: ConnectionStats) -> None:
+        """Keep what a connection has counted."""
+        self._ended = tuple(map(operator.add, self._ended, _counters_of(stats)))
+
+    def add(self, other: EndpointStats) -> None:
+        """Count what `other` has counted, too."""
+        _add(self, other, _OF_ENDPOINTS)
+        for why, count in other.malformed.items():
+            self.malformed[why] += count
+        self.connection_ended(other.ended)
 
     @property
     def malformed_total(self) -> int:
         """Datagrams that were no segments."""
         return sum(self.malformed.values())
+
+
+_OF_CONNECTIONS: tuple[str, ...] = tuple(one.name for one in fields(ConnectionStats))
+_counters_of = operator.attrgetter(*_OF_CONNECTIONS)
+_OF_ENDPOINTS = tuple(
+    one.name for one in fields(EndpointStats) if one.name not in ("malformed", "_ended")
+)
+
+
+def _add(total: Any, other: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        setattr(total, name, getattr(total, name) + getattr(other, name))

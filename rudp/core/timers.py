@@ -32,6 +32,7 @@ class Timer(enum.IntEnum):
 
 
 NEVER = math.inf
+_RECOVERY = (Timer.RETRANSMIT, Timer.PERSIST, Timer.GIVE_UP, Timer.REORDER, Timer.PROBE)
 _HARMLESS = (Timer.DELAYED_ACK, Timer.PACING)
 
 
@@ -42,42 +43,50 @@ class Timers:
     earliest deadline.
     """
 
-    __slots__ = ("_deadlines", "next_s")
+    __slots__ = ("deadlines", "next_s")
 
     def __init__(self) -> None:
-        self._deadlines = [NEVER] * len(Timer)
+        self.deadlines = [NEVER] * len(Timer)
+        """By timer. Who puts one off, or stops it, may store it here: that moves `next_s` only
+        where it is set for earlier."""
         self.next_s = NEVER
         """No deadline lies before this one; after a timer was stopped or put off there may be
         none at it either, and the wake-up finds nothing due."""
 
     def __getitem__(self, timer: Timer) -> float:
-        return self._deadlines[timer]
+        return self.deadlines[timer]
 
     def set(self, timer: Timer, deadline_s: float) -> None:
         """Let `timer` expire at `deadline_s`, whatever it was set to before."""
-        self._deadlines[timer] = deadline_s
+        self.deadlines[timer] = deadline_s
         if deadline_s < self.next_s:
             self.next_s = deadline_s
 
     def stop(self, timer: Timer) -> None:
         """Stop `timer`."""
-        self._deadlines[timer] = NEVER
+        self.deadlines[timer] = NEVER
+
+    def stop_recovery(self) -> None:
+        """Stop what waits for acknowledgements: nothing is outstanding, nothing is to be sent."""
+        deadlines = self.deadlines
+        for timer in _RECOVERY:
+            deadlines[timer] = NEVER
 
     def stop_all(self) -> None:
         """Stop every timer."""
-        self._deadlines = [NEVER] * len(Timer)
+        self.deadlines = [NEVER] * len(Timer)
         self.next_s = NEVER
 
     def is_set(self, timer: Timer) -> bool:
         """Whether `timer` is running."""
-        return self._deadlines[timer] != NEVER
+        return self.deadlines[timer] != NEVER
 
     def expired(self, now_s: float, *, acks_only: bool = False) -> list[Timer]:
         """Stop and return the timers that are due, earliest deadline first.
 
         `acks_only` leaves alone those that judge what the peer did, or did not do.
         """
-        deadlines = self._deadlines
+        deadlines = self.deadlines
         due = [timer for timer in Timer if deadlines[timer] <= now_s]
         if acks_only:
             due = [timer for timer in due if timer in _HARMLESS]

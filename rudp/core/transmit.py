@@ -12,13 +12,15 @@ from rudp.core.sender import Sender, TailProbe
 from rudp.core.states import SYNCHRONIZED, State
 from rudp.core.timers import NEVER, Timer
 from rudp.wire.options import NONE, WIRE_VERSION, Options
-from rudp.wire.segment import ACK, FIN, PSH, SYN, Segment, encode
-from rudp.wire.seq import to_wire
+from rudp.wire.segment import ACK, FIN, HEADER, HEADER_WORDS, PSH, SYN, Segment, encode
+from rudp.wire.seq import MASK, to_wire
 from rudp.wire.train import Train, encode_train
 
 if TYPE_CHECKING:
     from rudp.core.connection import Connection
 
+_IDLE_S = 0.001
+"""A tick of a loop: what answers so soon has not been idle."""
 _COUNTS_BYTES = 16
 MAX_TRAIN_BYTES = 65_000
 MAX_TRAIN_SEGMENTS = 64
@@ -62,6 +64,22 @@ def header(conn: Connection, seq: int, flags: int, now_s: float) -> Segment:
     )
 
 
+def _packed(conn: Connection, seq: int, flags: int, now_s: float) -> bytes:
+    """The same as it travels, for a datagram without options."""
+    receiver = conn.receiver
+    window = receiver.window() >> receiver.scale
+    return HEADER.pack(
+        conn.peer_cid,
+        seq & MASK,
+        receiver.rcv_nxt & MASK,
+        HEADER_WORDS,
+        flags,
+        window if window < 0xFFFF else 0xFFFF,
+        conn.timestamp(now_s),
+        receiver.ts_recent,
+    )
+
+
 def _handshake(conn: Connection, now_s: float) -> Train | None:
     """The SYN, or the SYN-ACK, where it was not sent yet or is deemed lost."""
     sender = conn.sender
@@ -84,6 +102,7 @@ def _handshake(conn: Connection, now_s: float) -> Train | None:
         sack_permitted=conn.config.sack and (not passive or sender.peer_sack),
         version=WIRE_VERSION,
         connection_id=conn.local_cid,
+        rendezvous=None if passive else conn.rendezvous,
     )
     window = min(receiver.rcv_adv - receiver.rcv_nxt if passive else 0xFFFF, 0xFFFF)
     segment = Segment(
@@ -111,6 +130,10 @@ def _data(conn: Connection, now_s: float) -> Train | None:
     if sender.probe_due:
         sender.probe_due = False
         return _tail_probe(conn, now_s)
+    if not lost and _is_dialogue(conn, now_s):
+        return _send_new(conn, sender.unsent, now_s, fin=sender.fin_queued)
+    if sender.cc_in_use is None:
+        acks.introduce_controller(conn, now_s)
     budget = _train_limit(sender.mss)
     rate = sender.cc.pacing_rate if conn.config.pacing else None
     if rate is not None:
@@ -130,6 +153,31 @@ def _data(conn: Connection, now_s: float) -> Train | None:
         if train is not None:
             return train
     return _new_data(conn, budget, now_s) if sender.has_new else None
+
+
+def _is_dialogue(conn: Connection, now_s: float) -> bool:
+    """Whether all that is to be sent fits one segment and every bound, as messages mostly do."""
+    sender = conn.sender
+    ledger, cc = sender.ledger, sender.cc_in_use
+    size = sender.buffer.end - ledger.snd_nxt
+    after = ledger.snd_nxt - ledger.snd_una + size
+    if (
+        size > sender.mss
+        or after + sender.fin_queued > sender.snd_wnd
+        or after > sender.cwnd
+        or sender.prr is not None
+        or sender.frto
+    ):
+        return False
+    if cc is None:
+        return True
+    if cc.pacing_rate is not None and not sender.pacer.is_free(cc.pacing_rate, now_s):
+        return False
+    if after == size:
+        idle_s = now_s - sender.last_sent_s
+        if idle_s > _IDLE_S:
+            cc.on_idle(idle_s, sender.rtt.rto_s)
+    return True
 
 
 def _retransmission(conn: Connection, budget: int, now_s: float) -> Train | None:
@@ -161,7 +209,7 @@ def _sent_again(conn: Connection, start: int, end: int, now_s: float) -> None:
     if start == sender.ledger.snd_una:
         # The oldest data gets a full timeout from its last transmission.
         conn.timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
-    _after_data(conn, end - start, now_s)
+    _after_data(conn, end - start, sender.ledger.in_flight, now_s)
 
 
 def _new_data(conn: Connection, budget: int, now_s: float) -> Train | None:
@@ -224,14 +272,15 @@ def _send_new(conn: Connection, size: int, now_s: float, *, fin: bool) -> Train:
     start = ledger.snd_nxt
     end = start + size + fin
     train = _data_train(conn, start, end, now_s)
-    ledger.sent(end, now_s)
+    in_flight = ledger.sent(end, now_s)
     if sender.ecn is not None:
         conn.mark = sender.ecn.mark_for(size, train.segments)
         ledger.newest.marked = conn.mark != 0
     if end >= sender.buffer.end:
         ledger.mark_app_limited()
+        sender.limits.note(Limit.APPLICATION, now_s)
     conn.stats.bytes_sent += size
-    _after_data(conn, size, now_s)
+    _after_data(conn, size, in_flight, now_s)
     acks.arm_probe(conn, now_s)
     return train
 
@@ -287,10 +336,15 @@ def _data_train(conn: Connection, start: int, end: int, now_s: float) -> Train:
         last_flags |= PSH
     if fin:
         last_flags |= FIN
-    first = header(conn, start, ACK, now_s)
     conn.receiver.ack_sent()
     if data_end == start:
-        return _single(conn, first._replace(flags=last_flags & ~PSH))
+        return _single(conn, header(conn, start, last_flags & ~PSH, now_s))
+    if data_end - start <= sender.mss:
+        (payload,) = buffer.payloads(start, data_end, sender.mss)
+        conn.stats.segments_sent += 1
+        size = HEADER_BYTES + data_end - start
+        return Train([_packed(conn, start, last_flags, now_s), payload], size, 1)
+    first = header(conn, start, ACK, now_s)
     payloads = buffer.payloads(start, data_end, sender.mss)
     train = encode_train(first, payloads, sender.mss, last_flags)
     conn.stats.segments_sent += train.segments
@@ -316,6 +370,11 @@ def _path_response(conn: Connection, now_s: float) -> Train:
 
 def _pure_ack(conn: Connection, now_s: float) -> Train:
     receiver = conn.receiver
+    if not receiver.has_blocks and (receiver.ecn is None or not receiver.ecn.has_news):
+        datagram = _packed(conn, conn.sender.ledger.snd_nxt, ACK, now_s)
+        receiver.ack_sent(reported=True)
+        conn.stats.segments_sent += 1
+        return Train([datagram], HEADER_BYTES, 1)
     segment = header(conn, conn.sender.ledger.snd_nxt, ACK, now_s)
     blocks = receiver.sack_blocks()
     if blocks:
@@ -333,25 +392,28 @@ def _single(conn: Connection, segment: Segment) -> Train:
     return Train([datagram], len(datagram), 1)
 
 
-def _after_data(conn: Connection, size: int, now_s: float) -> None:
+def _after_data(conn: Connection, size: int, in_flight: int, now_s: float) -> None:
     """Data left: pacing, proportional rate reduction, the controller, the timers."""
     sender = conn.sender
-    if conn.config.pacing and sender.cc.pacing_rate is not None:
-        sender.pacer.on_sent(size)
-    if sender.prr is not None:
-        sender.prr.on_sent(size)
-    sender.cc.on_sent(now_s, size, sender.ledger.in_flight)
+    cc = sender.cc_in_use
+    if cc is not None:
+        if cc.pacing_rate is not None and conn.config.pacing:
+            sender.pacer.on_sent(size)
+        if sender.prr is not None:
+            sender.prr.on_sent(size)
+        cc.on_sent(now_s, size, in_flight)
     _after_sending(conn, now_s)
 
 
 def _after_sending(conn: Connection, now_s: float) -> None:
     """Something that has to be acknowledged left: RFC 6298 §5.1."""
     sender, timers = conn.sender, conn.timers
+    deadlines = timers.deadlines
     sender.last_sent_s = now_s
-    if timers[Timer.RETRANSMIT] == NEVER:
+    if deadlines[Timer.RETRANSMIT] == NEVER:
         timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
-        timers.stop(Timer.PERSIST)
-        if not timers.is_set(Timer.GIVE_UP):
+        deadlines[Timer.PERSIST] = NEVER
+        if deadlines[Timer.GIVE_UP] == NEVER:
             sender.progress_s = now_s
             conn.arm_give_up()
 

@@ -64,7 +64,7 @@ _STYLE = {
 }
 
 
-def _styled(function: Callable[_P, _T]) -> Callable[_P, _T]:
+def styled(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Draw in our style whatever the user's matplotlibrc says, and leave the user's alone."""
 
     @functools.wraps(function)
@@ -77,7 +77,7 @@ def _styled(function: Callable[_P, _T]) -> Callable[_P, _T]:
     return inner
 
 
-@_styled
+@styled
 def draw(
     recordings: Sequence[Recording], *, title: str | None = None, shared: bool = False
 ) -> Figure:
@@ -122,7 +122,7 @@ def draw(
     return figure
 
 
-@_styled
+@styled
 def save(figure: Figure, path: str | PathLike[str]) -> None:
     """Write the figure; the kind of file is that of the suffix.
 

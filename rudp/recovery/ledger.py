@@ -142,22 +142,25 @@ class Ledger:
     def in_flight(self) -> int:
         """Bytes believed to be in the network: RFC 6675's pipe."""
         outstanding = self.snd_nxt - self.snd_una - self.sacked.size - self.lost.size
-        return max(0, outstanding - self.assumed_left)
+        outstanding -= self.assumed_left
+        return outstanding if outstanding > 0 else 0
 
     @property
     def oldest_sent_s(self) -> float | None:
         """When the oldest unacknowledged byte was last sent."""
         return self._entries[0].sent_s if self._entries else None
 
-    def sent(self, end: int, now_s: float) -> None:
-        """[snd_nxt, end) was sent for the first time."""
+    def sent(self, end: int, now_s: float) -> int:
+        """[snd_nxt, end) was sent for the first time; returns the bytes in flight now."""
         start = self.snd_nxt
         if start == self.snd_una:
             self.first_sent_s = self.delivered_s = now_s
         self.snd_nxt = end
-        entry = Entry(start, end, now_s, self._counters(), self.in_flight)
+        in_flight = self.in_flight
+        entry = Entry(start, end, now_s, self._counters(), in_flight)
         self._entries.append(entry)
         self.order.append(entry)
+        return in_flight
 
     @property
     def newest(self) -> Entry:
@@ -237,6 +240,37 @@ class Ledger:
             arrivals.oldest_original_s,
             arrivals.marked,
             head_again_s,
+        )
+
+    def acknowledge_in_order(self, una: int, now_s: float, min_rtt_s: float) -> Delivery | None:
+        """The same for the case without detours: nothing is selectively acknowledged or deemed
+        lost, and nothing below `una` was sent twice. None, with nothing changed, if that was."""
+        entries = self._entries
+        done = marked = 0
+        for entry in entries:
+            if entry.start >= una:
+                break
+            if entry.again_s is not None:
+                return None
+            newest = entry
+            if entry.marked:
+                marked += min(una, entry.end) - entry.start
+            if entry.end > una:
+                break
+            done += 1
+        advanced = una - self.snd_una
+        self.snd_una = una
+        if una > self.fack:
+            self.fack = una
+        self.delivered += advanced
+        for entry in entries[:done]:
+            self.order.remove(entry)
+        del entries[:done]
+        if newest.end > una:
+            newest.start = una
+        rate = self._rate(newest, now_s, min_rtt_s)
+        return Delivery(
+            advanced, advanced, False, rate, newest, una, False, newest.sent_s, marked, None
         )
 
     def lose(self, entry: Entry, end: int) -> int:

@@ -42,6 +42,10 @@ class Pacer:
         quantum = int(rate * TICK_S - self._debt)
         return max(_LEAST_SEGMENTS * mss, quantum // mss * mss)
 
+    def is_free(self, rate: float, now_s: float) -> bool:
+        """Whether a single segment may leave now: nothing was sent ahead of its time."""
+        return self._debt <= rate * (now_s - self._at_s)
+
     def on_sent(self, size: int) -> None:
         """`size` bytes left."""
         self._debt += size

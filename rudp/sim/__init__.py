@@ -12,10 +12,16 @@ milliseconds, and does exactly the same again when it gets the same seed:
 
 `run` is `asyncio.run` on a `SimLoop`, a loop that jumps from timer to timer, and fails when the
 program waits for what cannot happen (`SimDeadlock`) or leaves something open (`SimLeakError`).
-`Network` has the hosts and their links, partitions and changes of address; `Link` is one direction
-of a path, and needs neither a loop nor a network. For pytest, which finds the plugin by itself,
-there are the fixtures `rudp_network` and `rudp_sim`, and the option ``--rudp-seed`` to replay a
-failure.
+`Network` has the hosts and their links, partitions and changes of address, and the NATs that some
+hosts are behind (`Network.add_nat`, with a `NatConfig` or one of the four usual kinds):
+
+    nat = network.add_nat("203.0.113.1", rudp.sim.PORT_RESTRICTED_CONE, name="home")
+    network.add_host("192.168.1.2", name="laptop", behind=nat)
+    asyncio.get_running_loop().call_at(60.0, nat.rebind)   # the router is restarted after a minute
+
+`Link` is one direction of a path, and needs neither a loop nor a network. For pytest, which finds
+the plugin by itself, there are the fixtures `rudp_network` and `rudp_sim`, and the option
+``--rudp-seed`` to replay a failure.
 """
 
 from __future__ import annotations
@@ -28,6 +34,16 @@ if TYPE_CHECKING:
     from rudp.sim.host import Host, Receiver, SimSocket
     from rudp.sim.link import Link, LinkConfig, LinkStats
     from rudp.sim.loop import SimDeadlock, SimLimitError, SimLoop
+    from rudp.sim.nat import (
+        FULL_CONE,
+        PORT_RESTRICTED_CONE,
+        RESTRICTED_CONE,
+        SYMMETRIC,
+        Dependence,
+        Nat,
+        NatConfig,
+        NatStats,
+    )
     from rudp.sim.network import Network, NetworkStats, Tap
     from rudp.sim.pair import CorePair, Node
     from rudp.sim.runner import SimLeakError, run
@@ -35,12 +51,20 @@ if TYPE_CHECKING:
     from rudp.sim.transport import SimDatagramTransport
 
 __all__ = [
+    "FULL_CONE",
+    "PORT_RESTRICTED_CONE",
+    "RESTRICTED_CONE",
+    "SYMMETRIC",
     "Address",
     "CorePair",
+    "Dependence",
     "Host",
     "Link",
     "LinkConfig",
     "LinkStats",
+    "Nat",
+    "NatConfig",
+    "NatStats",
     "Network",
     "NetworkStats",
     "Node",
@@ -62,14 +86,22 @@ __all__ = [
 _MODULES = {
     "Address": "address",
     "CorePair": "pair",
+    "Dependence": "nat",
+    "FULL_CONE": "nat",
     "Host": "host",
     "Link": "link",
     "LinkConfig": "link",
     "LinkStats": "link",
+    "Nat": "nat",
+    "NatConfig": "nat",
+    "NatStats": "nat",
     "Network": "network",
     "NetworkStats": "network",
     "Node": "pair",
+    "PORT_RESTRICTED_CONE": "nat",
+    "RESTRICTED_CONE": "nat",
     "Receiver": "host",
+    "SYMMETRIC": "nat",
     "SimDatagramTransport": "transport",
     "SimDeadlock": "loop",
     "SimLeakError": "runner",

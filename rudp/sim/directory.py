@@ -54,6 +54,12 @@ class HostDirectory:
                 loopback address (those every host has); a name that is taken or looks like an
                 address.
         """
+        host = self._register(addresses, name)
+        self._hosts.append(host)
+        return host
+
+    def _register(self, addresses: tuple[str, ...], name: str | None) -> Host:
+        """Make a host that is found by name and address, and has no sockets of its own yet."""
         own = tuple(self._new_address(address) for address in addresses)
         if not own or len(set(own)) < len(own):
             raise ValueError(f"addresses must be one or more different ones, got {addresses!r}")
@@ -63,7 +69,6 @@ class HostDirectory:
             raise ValueError(f"name is taken or cannot be a host's name: {name!r}")
         rng = random.Random(f"{self.seed}/{own[0]}/ports")
         host = Host(self, name, own, rng)
-        self._hosts.append(host)
         self._by_address.update(dict.fromkeys(own, host))
         if name is not None:
             self._by_name[name] = host

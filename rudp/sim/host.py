@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rudp.sim.address import Address
     from rudp.sim.directory import HostDirectory
     from rudp.sim.link import Link
+    from rudp.sim.nat import Nat
     from rudp.sim.network import Network
 
 __all__ = ["Host", "Receiver", "SimSocket"]
@@ -43,6 +44,8 @@ class Route(NamedTuple):
     link: Link
     source: Address
     ip: str  # the canonical destination
+    hop: str  # where the link ends: there, or at the NAT that the host is behind
+    realm: Nat | None  # the NAT that the source is behind
     local: Host | None  # set when the datagram does not leave the host
 
 
@@ -109,9 +112,20 @@ class Host:
         label: The name, or the address that a host without one had at first.
         addresses: Its addresses, in the order in which a name lookup returns them.
         sockets: Its open sockets by (ip, port).
+        behind: The NAT that it is behind, or None.
+        nat: The NAT that it is, or None; such a host has no sockets.
     """
 
-    __slots__ = ("_next_port", "addresses", "label", "name", "network", "sockets")
+    __slots__ = (
+        "_next_port",
+        "addresses",
+        "behind",
+        "label",
+        "name",
+        "nat",
+        "network",
+        "sockets",
+    )
 
     def __init__(
         self,
@@ -125,6 +139,8 @@ class Host:
         self.label = name or addresses[0]
         self.addresses = addresses
         self.sockets: dict[tuple[str, int], SimSocket] = {}
+        self.behind: Nat | None = None
+        self.nat: Nat | None = None
         self._next_port = rng.randrange(len(_EPHEMERAL))
 
     def __repr__(self) -> str:

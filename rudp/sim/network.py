@@ -19,9 +19,9 @@ from rudp.sim.address import (
     socket_address,
     version,
 )
-from rudp.sim.directory import HostDirectory
 from rudp.sim.host import Route, SimSocket, os_error
 from rudp.sim.link import LinkConfig
+from rudp.sim.nat_router import NatRouter, Transit
 from rudp.sim.paths import Paths
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rudp.sim.address import Address
     from rudp.sim.host import Host, Receiver
     from rudp.sim.link import Link
+    from rudp.sim.nat import Nat
 
 __all__ = ["Network", "NetworkStats", "Tap"]
 
@@ -68,7 +69,7 @@ class NetworkStats:
 
     Attributes:
         arrived: Given to a socket.
-        refused: Arrived at a host that has no socket there.
+        refused: Arrived at a host that has no socket there, or at a NAT that refuses them.
         unreachable: Arrived at an address that no host has.
     """
 
@@ -77,8 +78,8 @@ class NetworkStats:
     unreachable: int = 0
 
 
-class Network(HostDirectory):
-    """Hosts, the links between their addresses, and the sockets bound on them.
+class Network(NatRouter):
+    """Hosts, NATs, the links between their addresses, and the sockets bound on them.
 
     Everything random is drawn from generators made from the seed, one for each direction of each
     link, so that more traffic between two hosts does not change what happens between two others.
@@ -128,9 +129,10 @@ class Network(HostDirectory):
     def change_address(self, old: Host | str, new: str) -> None:
         """Give a host another address, as when a phone leaves the house.
 
-        Its open sockets go on with the new address. Datagrams that are on their way to the old one
-        arrive nowhere. Links of the old address, partitions included, become those of the new one,
-        except where `set_link` has been called for the new address already.
+        Its open sockets go on with the new address; a NAT, given by its name or outside address,
+        keeps its mappings. Datagrams that are on their way to the old address arrive nowhere. Links
+        of the old address, partitions included, become those of the new one, except where
+        `set_link` has been called for the new address already.
 
         Args:
             old: The address to replace; or a host, whose first address of the family of `new` is
@@ -169,7 +171,8 @@ class Network(HostDirectory):
 
         Args:
             a: A host, a name or an address; a host stands for all its addresses. An address that
-                no host has yet may get its links already.
+                no host has yet may get its links already. Between two that are not behind the same
+                NAT, it is the path between the NATs that they are behind.
             b: Likewise.
             config: The link in one direction.
             both: Whether the way back gets the same configuration (on a queue of its own).
@@ -219,7 +222,7 @@ class Network(HostDirectory):
 
     def _pairs(self, a: Host | str, b: Host | str, *, both: bool) -> list[tuple[str, str]]:
         pairs = [
-            (source, destination)
+            self._meeting(source, destination)
             for source in self._addresses(a)
             for destination in self._addresses(b)
             if version(source) == version(destination)
@@ -266,6 +269,8 @@ class Network(HostDirectory):
             owner = current if host is None else self.get_host(host)
         if owner is None:
             raise os_error(errno.EADDRNOTAVAIL)
+        if owner.nat is not None:
+            raise os_error(errno.EADDRNOTAVAIL)
         port = port or owner.free_port(ip)
         if not owner.is_free(ip, port):
             raise os_error(errno.EADDRINUSE)
@@ -290,8 +295,10 @@ class Network(HostDirectory):
             source = ip if local else socket.host.address_for(ip)
         elif is_loopback(source) and local is None and ip not in socket.host.addresses:
             raise os_error(errno.EINVAL)
-        link = self._link(source, ip, local)
-        route = Route(link, socket_address(source, socket.port), ip, local)
+        realm = None if local else self._realm(socket.host, source)
+        hop = self._first_hop(realm, ip)
+        link = self._link(source, hop, local)
+        route = Route(link, socket_address(source, socket.port), ip, hop, realm, local)
         socket.routes[destination] = route
         return route
 
@@ -318,24 +325,45 @@ class Network(HostDirectory):
             self._call_at(due_s, self._arrive, route, port, arriving)
 
     def _arrive(self, route: Route, port: int, data: bytes) -> None:
-        host = route.local or self._by_address.get(route.ip)
-        if host is None:
-            self.stats.unreachable += 1
+        box = route.local or self._next_box(route.realm, route.hop)
+        if box is None:
+            self._no_such_address()
             return
-        socket = host.find(route.ip, port, route.source)
+        destination = socket_address(route.ip, port)
+        self._reach(box, Transit(route, destination, route.source, destination, ()), data)
+
+    # --- what the router asks for --------------------------------------------------------------
+
+    def _configure_lan(self, nat: Nat, inside: str) -> None:
+        for pair in ((nat.address, inside), (inside, nat.address)):
+            self._paths.set(*pair, nat.config.lan)
+
+    def _now_s(self) -> float:
+        return self._time()
+
+    def _transmit(self, link: Link, box: Host, transit: Transit, data: bytes) -> None:
+        if self._call_at is not None:
+            for due_s, arriving in link.transmit(data, self._time()):
+                self._call_at(due_s, self._reach, box, transit, arriving)
+
+    def _deliver(self, host: Host, transit: Transit, data: bytes) -> None:
+        socket = host.find(*transit.destination[:2], transit.source)
         if socket is None:
-            self.stats.refused += 1
-            if self.icmp:
-                self._refuse(route, port)
+            self._refuse(transit)
             return
         self.stats.arrived += 1
-        socket.receiver.datagram_received(data, route.source)
+        socket.receiver.datagram_received(data, transit.source)
 
-    def _refuse(self, route: Route, port: int) -> None:
-        back = self._link(route.ip, route.source[0], route.local)
-        if back.up and self._call_at is not None:
-            due_s = self._time() + back.config.delay_s
-            self._call_at(due_s, self._report, route, socket_address(route.ip, port))
+    def _no_such_address(self) -> None:
+        self.stats.unreachable += 1
+
+    def _refuse(self, transit: Transit) -> None:
+        self.stats.refused += 1
+        route = transit.route
+        back = (self._link(route.hop, route.source[0], route.local), *transit.way_back)
+        if self.icmp and self._call_at is not None and all(link.up for link in back):
+            due_s = self._time() + sum(link.config.delay_s for link in back)
+            self._call_at(due_s, self._report, route, transit.dialled)
 
     def _report(self, route: Route, refusing: Address) -> None:
         ip, port = route.source[:2]
@@ -362,6 +390,8 @@ class Network(HostDirectory):
         self._time = time
         for link in self._paths:
             link.restart()
+        for nat in self.nats:
+            nat.restart()
 
     def detach(self) -> None:
         """Close all sockets and forget the scheduler; another may be attached then."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rudp.wire.segment import ACK, FIN, PSH, RST, SYN, Malformed, Segment
+from rudp.telemetry.diagram import Arrow, describe, draw
+from rudp.wire.segment import Malformed, Segment
 
 __all__ = ["Trace", "TraceLine"]
-
-_NAMES = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
 
 
 class TraceLine(NamedTuple):
@@ -20,17 +19,9 @@ class TraceLine(NamedTuple):
 
     def describe(self) -> str:
         """The segment in the words of RFC 9293's figures."""
-        segment = self.segment
-        parts = [",".join(name for bit, name in _NAMES if segment.flags & bit)]
-        parts.append(f"seq {segment.seq}")
-        if segment.flags & ACK:
-            parts.append(f"ack {segment.ack}")
-        if segment.payload:
-            last = segment.seq + len(segment.payload) - 1
-            parts.append(f"data {segment.seq}-{last} ({len(segment.payload)} bytes)")
-        if segment.options.mss is not None:
-            parts.append(f"mss {segment.options.mss}")
-        return "  ".join(parts)
+        _, seq, ack, flags, *_ = self.segment
+        payload, options = self.segment.payload, self.segment.options
+        return describe(flags, seq, ack, len(payload), mss=options.mss)
 
 
 class Trace:
@@ -46,10 +37,5 @@ class Trace:
 
     def diagram(self, left: str, right: str, *, width: int = 62) -> str:
         """A sequence diagram: `left` is node a, `right` node b, time in milliseconds."""
-        rows = [f"{'ms':>8}   {left}{right:>{width + 2 - len(left)}}"]
-        for line in self.lines:
-            text = f" {line.describe()} "
-            arrow = f"{text:-^{width}}"
-            shaft = f"{arrow[:-1]}>" if line.sender == "a" else f"<{arrow[1:]}"
-            rows.append(f"{line.sent_s * 1000:8.1f}   |{shaft}|")
-        return "\n".join(rows)
+        arrows = (Arrow(one.sent_s, one.sender == "a", one.describe()) for one in self.lines)
+        return draw(arrows, left, right, width=width)

@@ -15,6 +15,7 @@ import structlog
 
 from rudp.telemetry.observer import Observer
 from rudp.wire.segment import HEADER, Segment
+from rudp.wire.train import Train
 
 _stdlib = logging.getLogger("rudp")
 _stdlib.addHandler(logging.NullHandler())
@@ -22,6 +23,8 @@ _stdlib.addHandler(logging.NullHandler())
 
 class LogObserver(Observer):
     """Logs what happens to one connection, bound with its id and its peer."""
+
+    __slots__ = ("_log", "_segments")
 
     def __init__(self, logger: Any, *, segments: bool) -> None:
         self._log = logger
@@ -31,36 +34,41 @@ class LogObserver(Observer):
         """Log an arrow of the state diagram."""
         self._log.info("state", before=before.name, after=after.name, event_name=event.name)
 
-    def segment_received(self, segment: Segment, now_s: float) -> None:
+    def segment_received(self, segment: Segment, size: int, ecn: int, now_s: float) -> None:
         """Log a segment, at level debug."""
         if self._segments:
             self._log.debug("received", segment=str(segment), segments=segment.segments)
 
-    def train_sent(self, first: bytes, segments: int, size: int, now_s: float) -> None:
+    def train_sent(self, train: Train, ecn: int, now_s: float) -> None:
         """Log a train, at level debug."""
         if self._segments:
-            _, seq, ack, _, flags, window, _, _ = HEADER.unpack_from(first)
+            _, seq, ack, _, flags, window, _, _ = HEADER.unpack_from(train.buffers[0])
             header = str(Segment(0, seq, ack, flags, window, 0, 0))
-            self._log.debug("sent", segment=header, segments=segments, size=size)
+            size = sum(map(len, train.buffers))
+            self._log.debug("sent", segment=header, segments=train.segments, size=size)
 
     def closed(self, reason: enum.Enum | None) -> None:
         """Log the end."""
         self._log.info("closed", reason=reason.name if reason is not None else None)
 
 
+def get_logger() -> Any:
+    """The logger of all that rudp logs: structlog's, where the program has configured that, else
+    the standard library's "rudp"."""
+    if structlog.is_configured():
+        return structlog.get_logger("rudp")
+    return structlog.wrap_logger(
+        _stdlib,
+        processors=[structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
 def observe(connection_id: int, peer: object) -> Observer | None:
     """An observer for a new connection, or None where nobody would see what it logs."""
-    if structlog.is_configured():
-        logger = structlog.get_logger("rudp")
-    elif _stdlib.isEnabledFor(logging.INFO):
-        logger = structlog.wrap_logger(
-            _stdlib,
-            processors=[structlog.stdlib.render_to_log_kwargs],
-            wrapper_class=structlog.stdlib.BoundLogger,
-        )
-    else:
+    if not structlog.is_configured() and not _stdlib.isEnabledFor(logging.INFO):
         return None
-    bound = logger.bind(connection=f"{connection_id:08x}", peer=peer)
+    bound = get_logger().bind(connection=f"{connection_id:08x}", peer=peer)
     if not _lets_through(bound, logging.INFO):
         return None
     return LogObserver(bound, segments=_lets_through(bound, logging.DEBUG))

@@ -10,6 +10,7 @@ END, NOP = 0, 1
 MSS, WINDOW_SCALE, SACK_PERMITTED, SACK, USER_TIMEOUT = 2, 3, 4, 5, 28
 VERSION, CONNECTION_ID, COOKIE, UNKNOWN_ID = 128, 129, 130, 131
 PATH_CHALLENGE, PATH_RESPONSE, PADDING, ECN_COUNTS = 132, 133, 134, 135
+RENDEZVOUS = 136
 
 WIRE_VERSION = 1
 _MAX_OPTIONS = 40
@@ -22,6 +23,7 @@ _U32_PAIR = struct.Struct(">II")
 _U32_TRIPLE = struct.Struct(">III")
 _COOKIE_BYTES = 1, 64
 _PATH_BYTES = 8, 8
+RENDEZVOUS_BYTES = 1, 16
 
 
 class Options(NamedTuple):
@@ -43,6 +45,7 @@ class Options(NamedTuple):
     path_challenge: bytes | None = None
     path_response: bytes | None = None
     ecn_counts: tuple[int, int, int] | None = None
+    rendezvous: bytes | None = None
 
 
 NONE = Options()
@@ -79,6 +82,7 @@ _PARSERS: dict[int, tuple[str, Callable[[bytes], object]]] = {
     PATH_CHALLENGE: ("path_challenge", _opaque(*_PATH_BYTES)),
     PATH_RESPONSE: ("path_response", _opaque(*_PATH_BYTES)),
     ECN_COUNTS: ("ecn_counts", _ecn_counts),
+    RENDEZVOUS: ("rendezvous", _opaque(*RENDEZVOUS_BYTES)),
 }
 
 
@@ -121,8 +125,8 @@ def parse(block: bytes) -> Options | None:
 def encode(options: Options) -> bytes:
     """The options' bytes, padded to a multiple of four with END (RFC 9293 §3.1).
 
-    Raises `ValueError` if a cookie, path challenge or path response has a length that `parse`
-    would not take.
+    Raises `ValueError` if a cookie, path challenge, path response or rendezvous has a length that
+    `parse` would not take.
     """
     parts: list[bytes] = []
     if options.mss is not None:
@@ -147,6 +151,9 @@ def encode(options: Options) -> bytes:
         parts.append(_encode_opaque("path_response", PATH_RESPONSE, value, *_PATH_BYTES))
     if options.ecn_counts is not None:
         parts.append(struct.pack(">BBIII", ECN_COUNTS, 14, *options.ecn_counts))
+    if options.rendezvous is not None:
+        value = options.rendezvous
+        parts.append(_encode_opaque("rendezvous", RENDEZVOUS, value, *RENDEZVOUS_BYTES))
     if options.sack:
         parts.append(encode_sack(options.sack))
     block = b"".join(parts)

@@ -50,9 +50,13 @@ class Segment(NamedTuple):
         return len(self.payload) + (self.flags & FIN) + (self.flags >> 1 & 1)
 
     def __str__(self) -> str:
-        names = zip("FSRPAUEC", (FIN, SYN, RST, PSH, ACK, URG, ECE, CWR), strict=True)
-        flags = "".join(letter for letter, bit in names if self.flags & bit)
+        flags = flag_names(self.flags)
         return f"[{flags}] seq {self.seq} ack {self.ack} win {self.window} len {len(self.payload)}"
+
+
+def flag_names(flags: int) -> str:
+    """The control bits as letters: F, S, R, P, A, U, E, C."""
+    return "".join(letter for place, letter in enumerate("FSRPAUEC") if flags >> place & 1)
 
 
 # SYN with FIN or RST, FIN with RST: no state of RFC 9293 sends them; probes and attacks do.

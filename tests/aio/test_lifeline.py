@@ -119,8 +119,9 @@ def test_a_server_s_loop_that_ends_delivers_what_it_had_written(
         with serving_in_thread(say, config=config) as server:
             brief = config.replace(linger=0.1)
             reader, writer = await rudp.open_connection(*server.address, config=brief)
+            received = await reader.readexactly(1)  # it has been accepted, and written to
             await asyncio.to_thread(server.stop)
-            received = await reader.read()
+            received += await reader.read()
             writer.close()
             return received
 

@@ -83,6 +83,7 @@ def fields(segment: Segment, seq_base: int, ack_base: int) -> dict[str, str]:
         "unknown": options.unknown_id,
         "challenge": options.path_challenge.hex() if options.path_challenge else None,
         "response": options.path_response.hex() if options.path_response else None,
+        "rdv": options.rendezvous.decode(errors="replace") if options.rendezvous else None,
         "cid": segment.cid,
         "ts": segment.tsval,
         "ecr": segment.tsecr,

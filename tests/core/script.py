@@ -209,7 +209,7 @@ class Script:
         sack = [edge.split("-") for edge in given.get("sack", "").split(",") if edge]
         opening = bool(bits & SYN)
         options = NONE
-        if opening or sack or {"unknown", "challenge", "response"} & given.keys():
+        if opening or sack or {"unknown", "challenge", "response", "rdv"} & given.keys():
             options = Options(
                 mss=_number(given, "mss"),
                 window_scale=_number(given, "ws"),
@@ -222,6 +222,7 @@ class Script:
                 unknown_id=_number(given, "unknown"),
                 path_challenge=_token(given, "challenge"),
                 path_response=_token(given, "response"),
+                rendezvous=given["rdv"].encode() if "rdv" in given else None,
             )
         seq = int(given.get("seq", 0))
         now = int(self.now_s * 1e6) + self.peer_ts_offset
@@ -351,8 +352,9 @@ def _token(given: dict[str, str], name: str) -> bytes | None:
     return bytes.fromhex(given[name]) if name in given else None
 
 
-def _connect(script: Script) -> None:
-    script.conn_or_none = script.endpoint.connect("peer", script.now_s)
+def _connect(script: Script, rendezvous: str = "") -> None:
+    word = rendezvous.encode() or None
+    script.conn_or_none = script.endpoint.connect("peer", script.now_s, rendezvous=word)
 
 
 def _check(name: str, found: object, wanted: object) -> None:

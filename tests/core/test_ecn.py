@@ -449,7 +449,7 @@ def test_when_a_report_is_due() -> None:
     assert receiver.is_due
     receiver.counts()
     assert not receiver.is_due
-    receiver.on_received(ECT_0, 32_767)
+    receiver.on_received(ECT_0, (1 << 20) - 1)
     assert not receiver.is_due
     receiver.on_received(ECT_0, 1)
     assert receiver.is_due

@@ -13,7 +13,10 @@ from rudp.core.endpoint import Endpoint
 from rudp.core.states import Event, State
 from rudp.errors import Reason
 from rudp.sim.link import LinkConfig
-from rudp.wire.segment import Segment, encode
+from rudp.telemetry.observer import Observer
+from rudp.wire.options import Options
+from rudp.wire.segment import ACK, FIN, SYN, Segment, encode
+from rudp.wire.train import Train
 
 from .held import items_held
 from .pairs import exchange, watched_pair
@@ -236,7 +239,7 @@ def test_closed_connections_are_not_kept_for_their_timers() -> None:
 # -- watching ------------------------------------------------------------------------------
 
 
-class Watcher:
+class Watcher(Observer):
     """Notes what an observer is told."""
 
     def __init__(self) -> None:
@@ -246,11 +249,11 @@ class Watcher:
         assert isinstance(event, Event)
         self.told.append(f"{before.name} {after.name}")
 
-    def segment_received(self, segment: Segment, now_s: float) -> None:
+    def segment_received(self, segment: Segment, size: int, ecn: int, now_s: float) -> None:
         self.told.append(f"received {len(segment.payload)}")
 
-    def train_sent(self, first: bytes, segments: int, size: int, now_s: float) -> None:
-        self.told.append(f"sent {segments} of {size}")
+    def train_sent(self, train: Train, ecn: int, now_s: float) -> None:
+        self.told.append(f"sent {train.segments} of {sum(map(len, train.buffers))}")
 
     def closed(self, reason: enum.Enum | None) -> None:
         self.told.append(f"closed {reason.name if reason else None}")
@@ -261,7 +264,7 @@ def test_observer_is_told_everything() -> None:
     script = Script()
     watcher = Watcher()
     numbers = iter((LOCAL_ID, 1000, 0))
-    script.endpoint = Endpoint(Config(), lambda bits: next(numbers), lambda cid, peer: watcher)
+    script.endpoint = Endpoint(Config(), lambda bits: next(numbers), lambda *_: watcher)
     script.established()
     script.play("0 send 2000\n> A seq=1 len=1000\n> PA seq=1001 len=1000")
     script.play("10 < PA seq=1 ack=2001 len=7\n20 abort\n> RA seq=2001 ack=8")
@@ -274,5 +277,43 @@ def test_observer_is_told_everything() -> None:
         "sent 2 of 2048",
         "received 7",
         "ESTABLISHED CLOSED",
+        "sent 1 of 24",
         "closed ABORTED",
     ]
+
+
+class StrayWatcher:
+    """Notes what belongs to no connection."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, int]] = []
+
+    def stray_received(
+        self, segment: Segment, size: int, ecn: int, peer: object, now_s: float
+    ) -> None:
+        self.told.append((segment.cid, segment.flags))
+
+    def answer_sent(self, train: Train, peer: object, now_s: float) -> None:
+        raise AssertionError("the outbox is the caller's to send, and to tell of")
+
+
+def test_strays_are_told_and_nothing_else() -> None:
+    """A refused SYN, a segment for an id that nobody has, a FIN repeated in TIME-WAIT."""
+    script = Script()
+    watcher = StrayWatcher()
+    script.endpoint.strays = watcher
+    script.established()
+    script.play("0 shutdown\n> FA seq=1\n10 < A seq=1 ack=2\n20 < FA seq=1 ack=2\n> A seq=2 ack=2")
+    assert watcher.told == []
+    script.play("30 < FA seq=1 ack=2\n> A seq=2 ack=2")
+    assert watcher.told == [(LOCAL_ID, FIN | ACK)]
+    script.endpoint.stop_listening()
+    script.endpoint.receive(
+        encode(Segment(0, 9, 0, SYN, 0, 1, 0, Options(version=1, connection_id=77))),
+        100,
+        "x",
+        200.0,
+    )
+    script.endpoint.receive(encode(Segment(99, 9, 0, ACK, 0, 1, 0)), 100, "x", 200.0)
+    script.endpoint.receive(b"malformed", 100, "x", 200.0)
+    assert watcher.told[1:] == [(0, SYN), (99, ACK)]

@@ -105,6 +105,35 @@ async def test_nonsense_on_the_command_line_is_refused(start: Start, words: Any)
     assert words[0].encode() in client.errors
 
 
+# -- metrics -------------------------------------------------------------------------------------
+
+
+async def http_get(url: str) -> str:
+    """What an HTTP server says, head included."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    reader, writer = await asyncio.open_connection(*host.split(":"))
+    writer.write(f"GET /{path} HTTP/1.0\r\n\r\n".encode())
+    answer = await asyncio.wait_for(reader.read(), WAIT_S)
+    writer.close()
+    await writer.wait_closed()
+    return answer.decode()
+
+
+async def test_metrics_are_scraped_and_logged(start: Start) -> None:
+    pytest.importorskip("prometheus_client", reason="the extra [prometheus] is not installed")
+    options = ("--metrics", "127.0.0.1:0", "--log-every", "0.2")
+    server, where = await start_server(start, "examples/metrics_server.py", *options)
+    client = await start("examples/echo_client.py", "hello", "--server", where)
+    assert (await client.end(), client.lines) == (0, ["hello"])
+    exposed = await http_get(server.lines[0].removeprefix("metrics on "))
+    assert exposed.startswith("HTTP/1.0 200 OK")
+    assert "rudp_connections_accepted_total 1.0" in exposed
+    assert "# HELP rudp_retransmitted_bytes_total Payload sent again." in exposed
+    await server.expect(r"metrics .*connections_accepted.*=.*1")
+    assert await server.end(sent=signal.SIGINT) == 0
+    assert server.errors == b""
+
+
 # -- chat ----------------------------------------------------------------------------------------
 
 

@@ -17,11 +17,12 @@ from rudp.config import HEADER_BYTES, Config
 from rudp.core.connection import Connection, Notice
 from rudp.core.endpoint import Endpoint
 from rudp.core.states import State
+from rudp.telemetry import tcp
+from rudp.telemetry.observer import Observer
+from rudp.telemetry.tcp import Address
 from rudp.wire.segment import Segment, decode, encode
 
-from . import packet as tcp
 from .kernel import Call, Kernel
-from .packet import Address
 from .translator import Translator
 from .tun import KERNEL_HOST, RUDP_HOST
 
@@ -50,7 +51,7 @@ class Seen(NamedTuple):
         return f"{self.when_s:9.4f} {self.way} {self.segment} ({self.size} bytes){lost}"
 
 
-class Arrows:
+class Arrows(Observer):
     """An observer that notes the states a connection goes through."""
 
     def __init__(self) -> None:
@@ -59,15 +60,6 @@ class Arrows:
     def state_changed(self, before: enum.IntEnum, after: enum.IntEnum, event: enum.Enum) -> None:
         """The connection followed an arrow of the state diagram."""
         self.states.append(State(after))
-
-    def segment_received(self, segment: Segment, now_s: float) -> None:
-        """The driver sees segments itself."""
-
-    def train_sent(self, first: bytes, segments: int, size: int, now_s: float) -> None:
-        """The driver sees segments itself."""
-
-    def closed(self, reason: enum.Enum | None) -> None:
-        """The notice tells."""
 
 
 class App:
@@ -154,7 +146,7 @@ class Driver:
     def __init__(self, kernel: Kernel, config: Config, *, seed: int = 0, loss: float = 0.0) -> None:
         self.kernel = kernel
         bits = random.SystemRandom().getrandbits
-        self.endpoint = Endpoint(config, bits, lambda cid, peer: Arrows())
+        self.endpoint = Endpoint(config, bits, lambda *_: Arrows())
         self.translator = Translator(RUDP_HOST, bits)
         self.apps: dict[Connection, App] = {}
         self.drop: Callable[[str, Segment], bool] | None = None

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
+from rudp.telemetry import tcp
+from rudp.telemetry.tcp import TIMESTAMP_BYTES, Packet
 from rudp.wire.options import NONE, Options
 from rudp.wire.segment import ACK, ECE, FIN, PSH, RST, SYN, Segment
 
-from . import packet as tcp
-from .packet import Packet
-from .translator import TIMESTAMP_BYTES, Translator
+from .translator import Translator
 
 KERNEL = ("192.0.2.1", 9)
 RUDP = ("192.0.2.2", 7)

@@ -7,22 +7,14 @@ from the kernel's TCP").
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
+from rudp.telemetry import tcp
+from rudp.telemetry.tcp import TIMESTAMP_BYTES, Address, Packet
 from rudp.wire import options as opt
 from rudp.wire.options import Options
 from rudp.wire.segment import ACK, CWR, ECE, RST, SYN, URG, Segment
 
-from . import packet as tcp
-from .packet import Address, Packet
-
-TIMESTAMPS = 8
-_TS = struct.Struct(">BBBBII")
-TIMESTAMP_BYTES = _TS.size
-"""TCP's MSS counts the options of a segment (RFC 6691), rudp's does not count timestamps."""
-
-_SACK_BLOCKS = (tcp.MAX_OPTION_BYTES - TIMESTAMP_BYTES - 4) // 8
 _FIRST_PORT = 49_152
 _NOT_NEGOTIATED = ECE | CWR | URG
 """ECN is left out: a SYN without its bits makes both sides do without it."""
@@ -71,17 +63,8 @@ class Translator:
         if flow is None:
             self.untranslatable += 1
             return None
-        options = _TS.pack(opt.NOP, opt.NOP, TIMESTAMPS, 10, seg.tsval, seg.tsecr)
-        return Packet(
-            flow.rudp,
-            flow.kernel,
-            seg.seq,
-            seg.ack,
-            seg.flags & ~_NOT_NEGOTIATED,
-            seg.window,
-            options + _tcp_options(seg.options),
-            seg.payload,
-        )
+        packet = tcp.packet_of(seg, flow.rudp, flow.kernel)
+        return packet._replace(flags=seg.flags & ~_NOT_NEGOTIATED)
 
     def _flow_of(self, seg: Segment, peer: Address) -> Flow | None:
         if seg.cid:
@@ -141,33 +124,9 @@ class Translator:
         return flow
 
 
-def _tcp_options(options: Options) -> bytes:
-    """Those of rudp's options that TCP has, as bytes; the timestamps are not among them."""
-    kept = Options(
-        mss=options.mss and options.mss + TIMESTAMP_BYTES,
-        window_scale=options.window_scale,
-        sack_permitted=options.sack_permitted,
-        sack=options.sack[:_SACK_BLOCKS],
-    )
-    return opt.encode(kept)
-
-
 def _rudp_options(block: bytes) -> tuple[Options, tuple[int, int] | None]:
     """TCP's options as rudp's, and the timestamps. rudp skips kinds that it does not know."""
     options = opt.parse(block)
     if options is None:
         raise tcp.Damaged("TCP options")
-    return options, _timestamps(block)
-
-
-def _timestamps(block: bytes) -> tuple[int, int] | None:
-    at = 0
-    while at < len(block) and block[at] != opt.END:
-        if block[at] == opt.NOP:
-            at += 1
-            continue
-        if block[at] == TIMESTAMPS:
-            tsval, tsecr = struct.unpack_from(">II", block, at + 2)
-            return tsval, tsecr
-        at += block[at + 1]
-    return None
+    return options, tcp.timestamps_of(block)

@@ -20,6 +20,7 @@ from rudp.sim.pair import CorePair
 from rudp.telemetry.events import LogObserver, observe
 from rudp.wire.options import Options
 from rudp.wire.segment import ACK, PSH, SYN, Segment, encode
+from rudp.wire.train import Train
 
 PEER = ("192.0.2.1", 4433)
 SEGMENT = Segment(1, 1000, 2000, ACK | PSH, 512, 3, 4, payload=b"hello", segments=2)
@@ -56,9 +57,9 @@ def configure(level: int) -> Log:
 
 def tell_everything(observer: Any) -> None:
     observer.state_changed(State.SYN_SENT, State.ESTABLISHED, Event.RECEIVE_SYN_ACK)
-    observer.segment_received(SEGMENT, 1.0)
+    observer.segment_received(SEGMENT, 3, 0, 1.0)
     syn = Segment(0, 7, 0, SYN, 100, 0, 0, Options(mss=1000))
-    observer.train_sent(encode(syn), 3, 3000, 1.0)
+    observer.train_sent(Train([encode(syn), bytes(2972)], 1000, 3), 0, 1.0)
     observer.closed(Reason.RESET_BY_PEER)
     observer.closed(None)
 
@@ -66,7 +67,7 @@ def tell_everything(observer: Any) -> None:
 def converse(pair: CorePair) -> tuple[int, int]:
     """Open, a few bytes, close; both sides observed. Returns the two connection ids."""
     for node in (pair.a, pair.b):
-        node.endpoint._observe = observe
+        node.endpoint._observe = lambda cid, peer, _: observe(cid, peer)
     conn, peer = pair.connect()
     conn.send(b"hello")
     pair.flush(pair.a, conn)
@@ -273,7 +274,7 @@ def test_a_conversation_at_debug() -> None:
 def test_an_error_is_logged_with_its_reason() -> None:
     log = configure(logging.INFO)
     pair = CorePair(2)
-    pair.a.endpoint._observe = observe
+    pair.a.endpoint._observe = lambda cid, peer, _: observe(cid, peer)
     conn = pair.a.endpoint.connect("b", pair.now_s)
     pair.flush(pair.a, conn)
     pair.run(1.0)

@@ -24,6 +24,7 @@ OPTIONS = st.builds(
     path_challenge=st.none() | st.binary(min_size=8, max_size=8),
     path_response=st.none() | st.binary(min_size=8, max_size=8),
     ecn_counts=st.none() | st.tuples(U32, U32, U32),
+    rendezvous=st.none() | st.binary(min_size=1, max_size=16),
 )
 
 

@@ -23,6 +23,7 @@ FULL = Options(
     path_challenge=b"12345678",
     path_response=b"abcdefgh",
     ecn_counts=(0xFFFF_FFFF, 0, 0x0102_0304),
+    rendezvous=b"where we meet",
 )
 
 # Kind, the lengths (kind and length bytes included) that it can have, and the field it sets.
@@ -38,6 +39,7 @@ KNOWN: list[tuple[int, set[int], str]] = [
     (opt.PATH_CHALLENGE, {10}, "path_challenge"),
     (opt.PATH_RESPONSE, {10}, "path_response"),
     (opt.ECN_COUNTS, {14}, "ecn_counts"),
+    (opt.RENDEZVOUS, set(range(3, 19)), "rendezvous"),
 ]
 KNOWN_KINDS = {kind for kind, _, _ in KNOWN}
 UNKNOWN_KINDS = sorted(set(range(2, 256)) - KNOWN_KINDS)
@@ -68,6 +70,7 @@ def test_bytes_of_each_option() -> None:
     assert encode(Options(unknown_id=0x01020304)) == bytes.fromhex("8306 01020304 0000")
     assert encode(Options(path_challenge=b"12345678")) == b"\x84\x0a12345678\0\0"
     assert encode(Options(path_response=b"12345678")) == b"\x85\x0a12345678\0\0"
+    assert encode(Options(rendezvous=b"ab")) == bytes.fromhex("8804 6162")
     assert encode(Options(ecn_counts=(1, 0x100, 0xFFFF_FFFF))) == bytes.fromhex(
         "870e 00000001 00000100 ffffffff 0000"
     )
@@ -130,7 +133,12 @@ def test_most_sack_blocks_that_an_option_can_carry() -> None:
 
 @pytest.mark.parametrize(
     ("name", "lengths"),
-    [("cookie", range(1, 65)), ("path_challenge", [8]), ("path_response", [8])],
+    [
+        ("cookie", range(1, 65)),
+        ("path_challenge", [8]),
+        ("path_response", [8]),
+        ("rendezvous", range(1, 17)),
+    ],
 )
 def test_opaque_values_of_impossible_length_are_refused(name: str, lengths: list[int]) -> None:
     """What `parse` would condemn the whole segment for (MUST-7) is not sent in the first place."""
@@ -245,7 +253,7 @@ def test_every_truncation_of_all_options_together() -> None:
     parts = [NONE._replace(**{name: getattr(FULL, name)}) for name in FULL._fields]
     # The order of travelling: SACK last, because its length varies.
     parts.append(parts.pop(FULL._fields.index("sack")))
-    lengths = [4, 3, 2, 3, 6, 8, 6, 10, 10, 14, 18]
+    lengths = [4, 3, 2, 3, 6, 8, 6, 10, 10, 14, 15, 18]
     ends = {sum(lengths[:count]) for count in range(len(lengths) + 1)}
     block = encode(FULL)
     assert sum(lengths) <= len(block) < sum(lengths) + 4

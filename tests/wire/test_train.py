@@ -437,4 +437,11 @@ def test_as_many_strides_as_a_peer_likes() -> None:
         assert run.payload == data
     from rudp.wire import train as room
 
-    assert room._walker.cache_info().currsize <= 64
+    for cache in (room._walker, room._cutter):
+        assert cache.cache_info().currsize <= 128
+    many = encode_train(header(), [b"ab"] * 2000, 2, ACK)
+    before = room._cutter.cache_info().misses
+    (run,) = decode_train(buffer_of(many), many.segment_size)
+    assert isinstance(run, Segment)
+    assert (run.payload, run.segments) == (b"ab" * 2000, 2000)
+    assert room._cutter.cache_info().misses == before, "what is compiled is small"

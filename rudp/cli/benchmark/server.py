@@ -17,6 +17,7 @@ _REQUEST_TIMEOUT_S = 10.0
 _RESULT_TIMEOUT_S = 15.0
 _MAX_CONNECTIONS = 2 * MAX_PARALLEL
 _RUNS_KEPT = 64
+_PORT_TRIES = 50
 
 
 class Server:
@@ -31,26 +32,38 @@ class Server:
 
     async def serve(self, listen: HostPort, config: rudp.Config) -> None:
         """Serve until cancelled. Raises `OSError` if the port is not free, of UDP and of TCP."""
-        loop = asyncio.get_running_loop()
-        server = await rudp.create_server(
-            lambda: _Asked(self), listen.host, listen.port, config=config
-        )
+        server, tcp = await self._bind(listen, config)
         try:
-            address = server.sockaddrs[0]
-            tcp = await loop.create_server(lambda: _Asked(self), listen.host, address[1])
-            try:
-                where = format_address(address)
-                self._out.say("listening", f"listening on {where}, rudp and TCP", addresses=[where])
-                await asyncio.Event().wait()
-            finally:
-                tcp.close()
+            where = format_address(server.sockaddrs[0])
+            self._out.say("listening", f"listening on {where}, rudp and TCP", addresses=[where])
+            await asyncio.Event().wait()
         finally:
+            tcp.close()
             server.close()
             for task in self._tasks:
                 task.cancel()
             for flows in self._runs.values():
                 for flow in flows:
                     flow.transport.abort()
+
+    async def _bind(
+        self, listen: HostPort, config: rudp.Config
+    ) -> tuple[rudp.Server, asyncio.AbstractServer]:
+        """The same port of UDP and of TCP; one that the system chose may be taken in the other."""
+        loop = asyncio.get_running_loop()
+        tries = 1 if listen.port else _PORT_TRIES
+        while True:
+            tries -= 1
+            server = await rudp.create_server(
+                lambda: _Asked(self), listen.host, listen.port, config=config
+            )
+            try:
+                port = server.sockaddrs[0][1]
+                return server, await loop.create_server(lambda: _Asked(self), listen.host, port)
+            except OSError:
+                server.close()
+                if not tries:
+                    raise
 
     def admit(self) -> bool:
         """Whether one more connection may be served."""

@@ -130,22 +130,6 @@ async def test_a_transfer_goes_on_after_either_side_was_killed(
     assert receiver.errors == b""
 
 
-async def test_over_a_link_that_loses_and_reorders(
-    rudp_command: Start, source: Path, tmp_path: Path
-) -> None:
-    into = tmp_path / "into"
-    receiver, port = await start_receiver(rudp_command, into, "--once")
-    config = LinkConfig(delay_s=0.005, loss=0.05, reorder=0.02, duplicate=0.01)
-    links = [Link(config, random.Random(seed)) for seed in (1, 2)]
-    relay = await LossyRelay.start(("127.0.0.1", int(port)), to_server=links[0], to_client=links[1])
-    async with relay:
-        sender = await rudp_command("send", "--json", source, "127.0.0.1", relay.address[1])
-        assert await sender.end() == 0, sender.errors
-    assert await receiver.end() == 0
-    assert tree(into / "source") == tree(source)
-    assert events(sender, "transfer")[0]["bytes_retransmitted"] > 0
-
-
 async def say(port: str, data: bytes) -> list[Any]:
     """What a receiver answers to these bytes, up to the end of the connection."""
     reader, writer = await rudp.open_connection("127.0.0.1", int(port))

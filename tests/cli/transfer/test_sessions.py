@@ -204,7 +204,7 @@ def test_the_senders_bound_is_kept(tmp_path: Path) -> None:
 
 def test_many_small_files_need_few_turns_and_no_descriptor_stays_open(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    for number in range(1500):
+    for number in range(1100):
         path = source / str(number % 100) / str(number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"%d" % number)
@@ -218,7 +218,7 @@ def test_many_small_files_need_few_turns_and_no_descriptor_stays_open(tmp_path: 
     transfer.close()
     assert descriptors() == before
     assert tree(tmp_path / "into/source") == tree(source)
-    assert turns <= 1500 // MAX_OUTSTANDING + 5
+    assert turns <= 1100 // MAX_OUTSTANDING + 5
 
 
 def test_two_transfers_of_one_file_at_once_do_not_mix(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ async def look(path: Path) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def conversation() -> Any:
+async def conversation() -> AsyncIterator[rudp.Server]:
     """A server and a client that have exchanged 100,000 bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -114,27 +115,48 @@ async def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None
     watched.close()
 
 
-async def test_readers_that_do_not_read_are_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(monitor, "_READER_TIMEOUT_S", 1.0)
+@contextlib.asynccontextmanager
+async def idle_readers(path: Path, count: int) -> AsyncIterator[None]:
+    """So many that connect and read nothing of an answer too long for any buffer."""
+    streams = [await asyncio.open_unix_connection(str(path), limit=1) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for _, writer in streams:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+@pytest.fixture
+async def talkative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> monitor.Monitor:
+    """A monitor that has very much to say."""
     watched = await monitor.serve(tmp_path / "s")
     monkeypatch.setattr(watched, "snapshot", lambda: {"long": "x" * (8 << 20)})
-    idle = [await asyncio.open_unix_connection(str(tmp_path / "s"), limit=1) for _ in range(9)]
-    refused, writer = idle.pop()
-    assert await refused.read() == b""
-    writer.close()
-    await writer.wait_closed()
-    for _, writer in idle:
-        writer.transport.pause_reading()
-    async with asyncio.timeout(10):
-        while watched._readers:
-            await asyncio.sleep(0.01)
-    for _, writer in idle:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-    watched.close()
+    return watched
+
+
+async def test_readers_that_do_not_read_are_bounded(talkative: monitor.Monitor) -> None:
+    async with idle_readers(talkative.path, 8):
+        refused, writer = await asyncio.open_unix_connection(str(talkative.path))
+        assert await refused.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        assert len(talkative._readers) == 8
+        talkative.close()
+        async with asyncio.timeout(10):
+            while talkative._readers:
+                await asyncio.sleep(0)
+
+
+async def test_a_reader_that_does_not_read_is_cut_off(
+    talkative: monitor.Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "_READER_TIMEOUT_S", 0.0)
+    async with idle_readers(talkative.path, 1), asyncio.timeout(10):
+        while talkative._readers:
+            await asyncio.sleep(0)
+    talkative.close()
 
 
 @pytest.mark.parametrize("kind", ["path", "directory", "1"])

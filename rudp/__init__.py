@@ -9,6 +9,7 @@ from __future__ import annotations
 from rudp.aio.client import create_connection, open_connection
 from rudp.aio.endpoint import Endpoint
 from rudp.aio.listen import create_server, start_server
+from rudp.aio.loop import new_event_loop, routed
 from rudp.aio.server import Server
 from rudp.config import Config
 from rudp.core.stats import ConnectionInfo, EndpointStats
@@ -35,6 +36,8 @@ __all__ = [
     "Server",
     "create_connection",
     "create_server",
+    "new_event_loop",
     "open_connection",
+    "routed",
     "start_server",
 ]

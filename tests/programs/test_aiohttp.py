@@ -294,10 +294,10 @@ def test_websockets_echo_ping_and_close_with_their_codes(
     message = random.Random(2).randbytes(BODY_BYTES)
 
     async def main() -> None:
-        codes: list[int | None] = []
+        codes: list[int] = []
 
         async def talk(request: Any) -> Any:
-            socket = web.WebSocketResponse(heartbeat=10)
+            socket = web.WebSocketResponse()
             await socket.prepare(request)
             async for received in socket:
                 if received.data == "bye":
@@ -321,7 +321,7 @@ def test_websockets_echo_ping_and_close_with_their_codes(
                 await socket.close(code=4001)
             await asyncio.sleep(1)
             # The one who closes sees the code that aiohttp answers with, the other one the reason.
-            assert (socket.close_code, codes) == (1000, [1000, 4001])
+            assert (socket.close_code, sorted(codes)) == (1000, [1000, 4001])
 
     rudp_sim(main)
 

@@ -178,19 +178,19 @@ def test_backpressure_reaches_the_sender(network: Network, rudp_sim: Simulate) -
         async def deaf(socket: Any) -> None:
             await never.wait()
 
-        async with serving(network, deaf, config=small, max_queue=1, ping_interval=None) as server:
-            async with connected(
-                network, config=small, compression=None, ping_interval=None
-            ) as socket:
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(600):
-                        for _ in range(100):
-                            await socket.send(bytes(1 << 16))
-                            sent += 1
-                assert 0 < sent < 20
-                socket.transport.abort()
-            never.set()
-            server.close()
+        options = {"config": small, "ping_interval": None}
+        async with serving(network, deaf, max_queue=1, **options):
+            try:
+                async with connected(network, compression=None, **options) as socket:
+                    with pytest.raises(TimeoutError):
+                        async with asyncio.timeout(600):
+                            for _ in range(100):
+                                await socket.send(bytes(1 << 16))
+                                sent += 1
+                    assert 0 < sent < 20
+                    socket.transport.abort()
+            finally:
+                never.set()
 
     rudp_sim(main)
 

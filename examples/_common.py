@@ -77,8 +77,8 @@ def network(transport: str, **settings: Any) -> tuple[ModuleType, dict[str, Any]
 
 def program(
     text: str,
-    serve: Callable[[argparse.Namespace], Coroutine[Any, Any, int]],
-    call: Callable[[argparse.Namespace], Coroutine[Any, Any, int]],
+    serve: Callable[[argparse.Namespace], Any],
+    call: Callable[[argparse.Namespace], Any],
     *,
     port: int,
 ) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:

@@ -11,6 +11,7 @@ from typing import Any
 from rudp.aio import registry, udp
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
+from rudp.aio.standin import SimulatedSocket
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
 from rudp.config import Config
@@ -272,6 +273,12 @@ class Endpoint(Pump):
         if self._transport is None:
             return default
         return self._transport.get_extra_info(name, default)
+
+    def shown_socket(self) -> Any:
+        """The UDP socket, a stand-in on a simulated network, None once closed."""
+        sock = self.get_extra_info("socket")
+        simulated = sock is None and self.get_extra_info("sockname") is not None
+        return SimulatedSocket(self) if simulated else sock
 
     def is_closing(self) -> bool:
         """Whether the endpoint was closed."""

@@ -45,15 +45,12 @@ class Server(asyncio.AbstractServer):
     def sockets(self) -> tuple[Any, ...]:
         """The UDP sockets; empty once the server is closed.
 
-        On `rudp.sim`, which has none, they are stand-ins with `family` and `getsockname()`, which
-        is what programs look for here: the port that they got.
+        On `rudp.sim`, which has none, they are stand-ins that know what programs look for here:
+        the port that they got.
         """
         if self._endpoints is None:
             return ()
-        return tuple(
-            endpoint.get_extra_info("socket") or _SimulatedSocket(endpoint)
-            for endpoint in self._endpoints
-        )
+        return tuple(endpoint.shown_socket() for endpoint in self._endpoints)
 
     @property
     def sockaddrs(self) -> tuple[Any, ...]:
@@ -160,20 +157,3 @@ class Server(asyncio.AbstractServer):
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-
-class _SimulatedSocket:
-    """What a server shows where there are no system sockets."""
-
-    __slots__ = ("_endpoint", "family")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self.family = endpoint.family
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.getsockname()}>"
-
-    def getsockname(self) -> Any:
-        """The address served."""
-        return self._endpoint.get_extra_info("sockname")

@@ -105,7 +105,7 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         if name == "sockname":
             return self._sockname(default)
         if name == "socket":
-            value = self._endpoint.get_extra_info(name)
+            value = self._endpoint.shown_socket()
             return default if value is None else StreamSocketView(value, self._conn.peer)
         return super().get_extra_info(name, default)
 

@@ -362,7 +362,12 @@ def run(
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
         except NotImplementedError:  # Windows ends a process without asking it
             pass
-        return await work
+        try:
+            return await work
+        finally:
+            if _relays:
+                # What has been said to the peer, a reset say, is still on the link.
+                await asyncio.sleep(args.delay + args.jitter + 0.01)
 
     try:
         status = asyncio.run(supervised())

@@ -86,6 +86,7 @@ def passing_on(target: str | tuple[str, int]) -> Handler:
         finally:
             for end in ends:
                 end.close()
+            for end in ends:
                 with contextlib.suppress(OSError):
                     await end.wait_closed()
 

@@ -19,7 +19,7 @@ from rudp.sim import Link, LinkConfig, Network
 RunReal = Callable[[Coroutine[Any, Any, None]], None]
 Relayed = Callable[[tuple[str, int]], Awaitable[tuple[str, int]]]
 
-DEADLINE_S = 12.0
+DEADLINE_S = 30.0
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LINK = LinkConfig(delay_s=0.02, loss=0.05, reorder=0.02, duplicate=0.01)
 RELAY_LINK = LinkConfig(delay_s=0.001, loss=0.03, duplicate=0.01)

@@ -14,6 +14,7 @@ from rudp.aio import registry, tls, udp, writer
 from rudp.aio.opening import Opening
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
+from rudp.aio.standin import SimulatedSocket
 from rudp.aio.tls import Connected, ProtocolFactory
 from rudp.aio.tracing import Observing
 from rudp.aio.transport import ConnectionTransport
@@ -348,6 +349,12 @@ class Endpoint(Pump):
         if self._transport is None:
             return default
         return self._transport.get_extra_info(name, default)
+
+    def shown_socket(self) -> Any:
+        """The UDP socket, a stand-in on a simulated network, None once closed."""
+        sock = self.get_extra_info("socket")
+        simulated = sock is None and self.get_extra_info("sockname") is not None
+        return SimulatedSocket(self) if simulated else sock
 
     def is_closing(self) -> bool:
         """Whether the endpoint was closed."""

@@ -43,10 +43,14 @@ class Server(asyncio.AbstractServer):
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The UDP sockets; empty once the server is closed."""
+        """The UDP sockets; empty once the server is closed.
+
+        On `rudp.sim`, which has none, they are stand-ins that know what programs look for here:
+        the port that they got.
+        """
         if self._endpoints is None:
             return ()
-        return tuple(endpoint.get_extra_info("socket") for endpoint in self._endpoints)
+        return tuple(endpoint.shown_socket() for endpoint in self._endpoints)
 
     @property
     def sockaddrs(self) -> tuple[Any, ...]:

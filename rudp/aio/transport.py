@@ -127,7 +127,7 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         return super().get_extra_info(name, default)
 
     def _socket(self) -> StreamSocketView | None:
-        value = self._endpoint.get_extra_info("socket")
+        value = self._endpoint.shown_socket()
         if value is None:
             return None
         if self._socket_view is None:  # programs compare it by identity

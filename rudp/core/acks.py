@@ -104,6 +104,7 @@ def _without_news(
         _on_window(conn, now_s)
     elif conn.timers.is_set(Timer.PERSIST):
         conn.timers.stop(Timer.GIVE_UP)  # a probe was answered: the peer lives (MUST-37)
+        sender.unanswered_probes = 0
 
 
 def update_window(sender: Sender, seg: Segment, seq: int, ack: int) -> bool:
@@ -240,6 +241,7 @@ def _on_window(conn: Connection, now_s: float) -> None:
         conn.arm_give_up()
     else:
         conn.timers.stop(Timer.GIVE_UP)
+        sender.unanswered_probes = 0
     if sender.usable_window() > 0:
         conn.timers.stop(Timer.PERSIST)
         sender.persist_backoff = 0

@@ -34,6 +34,7 @@ Address = Hashable
 _CHALLENGES_PER_S = 10.0
 _CHALLENGES_MAX = 10.0
 _ORPHAN_FIN_RTOS = 3
+_FIN_SENT = frozenset((State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK))
 
 
 class Notice(enum.Enum):
@@ -346,7 +347,7 @@ class Connection:
         if self._unread:
             self.note_finished()
             self.abort(now_s, Reason.DATA_AFTER_CLOSE)
-        elif self.state is State.LAST_ACK and not self.timers.is_set(Timer.LINGER):
+        elif self.state in _FIN_SENT and not self.timers.is_set(Timer.LINGER):
             wait_s = max(1.0, _ORPHAN_FIN_RTOS * sender.rtt.rto_s)
             self.timers.set(Timer.LINGER, now_s + wait_s)
 

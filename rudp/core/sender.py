@@ -82,6 +82,7 @@ class Sender:
         "tail_probe",
         "tell_at_s",
         "timeout_s",
+        "unanswered_probes",
         "undo",
         "untold_bytes",
     )
@@ -119,6 +120,8 @@ class Sender:
         self.override = False
         """The override time-out has expired: send even a silly amount (§3.8.6.2.1, case 4)."""
         self.persist_backoff = 0
+        self.unanswered_probes = 0
+        """Zero-window probes since the peer last answered one."""
         self.next_round_delivered = 0
         """A round trip ends when something sent after this much was delivered arrives."""
         self.full_until = iss

@@ -186,7 +186,7 @@ def test_the_socket_of_a_transport_is_a_view_with_its_peer(run_real: RunReal) ->
     run_real(main())
 
 
-def test_in_a_simulated_network_there_is_no_system_socket(
+def test_in_a_simulated_network_a_stand_in_tells_the_addresses(
     network: rudp.sim.Network, rudp_sim: object
 ) -> None:
     async def main() -> None:
@@ -194,10 +194,17 @@ def test_in_a_simulated_network_there_is_no_system_socket(
             server = await rudp.start_server(echo, "10.0.0.2", 7000)
         with network.host("left"):
             _, writer = await rudp.open_connection("10.0.0.2", 7000)
-        assert writer.get_extra_info("socket") is None
-        assert writer.get_extra_info("socket", "none") == "none"
+        shown = writer.get_extra_info("socket")
+        assert shown.getpeername() == server.sockets[0].getsockname() == ("10.0.0.2", 7000)
+        assert shown.getsockname() == writer.get_extra_info("sockname")
+        assert (shown.family, shown.type, shown.fileno()) == (socket.AF_INET, socket.SOCK_DGRAM, -1)
+        shown.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        assert shown.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
+        assert "7000" in repr(server.sockets)
         assert server.sockaddrs == (("10.0.0.2", 7000),)
         await end(writer)
+        await asyncio.sleep(100)
+        assert writer.get_extra_info("socket", "none") == "none"
         server.close()
 
     rudp_sim(main)  # type: ignore[operator]

@@ -48,6 +48,7 @@ class Sender:
         "buffer",
         "cc_in_use",
         "delivery_rate",
+        "doubt_size_at_s",
         "dup_acks",
         "ecn",
         "fin_queued",
@@ -93,6 +94,8 @@ class Sender:
         self.buffer = SendBuffer(iss + 1)
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
         self.mtu = PathMtu(config.base_datagram_size, config.max_datagram_size)
+        self.doubt_size_at_s = 0.0
+        """Before this a repeated loss is no further reason to doubt the path MTU."""
         self.mtu_probe: tuple[int, int] | None = None
         """The sequence numbers of a path MTU probe whose fate is open."""
         self.ecn: EcnSender | None = None

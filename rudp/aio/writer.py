@@ -16,6 +16,21 @@ ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitab
 Connect = Callable[[ProtocolFactory], Awaitable[tuple[asyncio.Transport, asyncio.BaseProtocol]]]
 
 
+class _StreamProtocol(asyncio.StreamReaderProtocol):
+    """asyncio's, without a deque of 760 bytes in every connection for the few that wait in
+    `drain()` at a time; a list does all that is asked of it."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        connected: ClientConnected | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(reader, connected, loop=loop)
+        self._drain_waiters: list[asyncio.Future[None]] = []
+
+
 class StreamWriter(asyncio.StreamWriter):
     """asyncio's writer; `start_tls()` works on every loop, errors of `drain()` have a `reason`."""
 
@@ -92,7 +107,7 @@ async def open_streams(
     """A connection that `connect` opens, as a reader, which buffers `limit` bytes, and a writer."""
     loop = asyncio.get_running_loop()
     reader = StreamReader(limit=limit, loop=loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    protocol = _StreamProtocol(reader, loop=loop)
     transport, _ = await connect(lambda: protocol)
     return reader, StreamWriter(transport, protocol, reader, loop)
 
@@ -110,6 +125,6 @@ def accepting_streams(client_connected_cb: ClientConnected, limit: int) -> Proto
 
     def factory() -> asyncio.BaseProtocol:
         reader = StreamReader(limit=limit, loop=loop)
-        return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
+        return _StreamProtocol(reader, connected, loop=loop)
 
     return factory

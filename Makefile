@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test check bench soak coverage plots clean
+.PHONY: help demo test check bench bench-full bench-peers microbench soak coverage plots clean
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("rudp needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
@@ -39,8 +39,21 @@ coverage: $(STAMP)  ## tests under coverage; the core rooms must keep 95 % of th
 	$(BIN)/coverage report --fail-under=95 --include='rudp/core/*,rudp/wire/*,rudp/buffers/*,rudp/recovery/*,rudp/congestion/*,rudp/config.py,rudp/errors.py'
 	$(BIN)/coverage report --include='rudp/aio/*,rudp/sim/*,rudp/telemetry/*'
 
-bench: $(STAMP)  ## rudp against kernel TCP over loopback, side by side
-	$(BIN)/python benchmarks/throughput.py
+bench: $(STAMP)  ## rudp beside kernel TCP, in under three minutes: loopback, links (these as root)
+	$(BIN)/python -m benchmarks loopback
+	$(BIN)/python -m benchmarks links
+
+bench-full: $(STAMP) bench-peers  ## every transport, test, link and loop, repeated; about an hour
+	$(BIN)/python -m benchmarks loopback --full
+	$(BIN)/python -m benchmarks links --full
+
+# Each by itself, and none has to: what does not install is skipped, and the benchmarks say so.
+bench-peers: $(STAMP)  ## aioquic and pyenet to compare with (kcptun comes from the system's packages)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check aioquic trustme
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pyenet
+
+microbench: $(STAMP)  ## single operations of the core, by pytest-benchmark
+	$(BIN)/python -m pytest benchmarks/micro -q --benchmark-columns=median,iqr,min,rounds $(MICROBENCH)
 
 soak: $(STAMP)  ## all 2,000 seeds, 1 GB with SHA-256, 1,000 connections
 	$(BIN)/python -m pytest -q -n 2 -m soak

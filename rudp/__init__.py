@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 from rudp.aio.client import create_connection, open_connection
+from rudp.aio.delivery import acknowledged, unacknowledged
 from rudp.aio.endpoint import Endpoint
 from rudp.aio.listen import create_server, start_server
 from rudp.aio.server import Server
+from rudp.aio.tls import start_tls
 from rudp.aio.tracing import TraceFile
 from rudp.config import Config
 from rudp.core.stats import ConnectionInfo, EndpointStats
@@ -35,8 +37,11 @@ __all__ = [
     "Reason",
     "Server",
     "TraceFile",
+    "acknowledged",
     "create_connection",
     "create_server",
     "open_connection",
     "start_server",
+    "start_tls",
+    "unacknowledged",
 ]

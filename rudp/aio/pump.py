@@ -96,6 +96,7 @@ class Pump(StoppableProtocol):
         """Connections that the datagrams of this wake-up concerned."""
         self._unanswered: dict[Connection, None] = {}
         """Connections that were told of what came, and have not answered it yet."""
+        self._answering = False
         # Loops round their own clock: uvloop's counts whole milliseconds, more than a round trip
         # takes nearby. A simulated network's clock is its loop's.
         self._now_s = loop.time if has_own_network(loop) else time.monotonic
@@ -107,6 +108,8 @@ class Pump(StoppableProtocol):
         self._waiting: dict[Connection, None] = {}
         """Connections that have more to send than their turn, or the socket, allowed."""
         self._stopped = False
+        self._lingering = False
+        """Whether the end waits for what is not yet acknowledged."""
         self._send_error: Exception | None = None
         self._came_back = False
         """Whether that error was one that the network sent back, and the error queue told whose."""
@@ -153,11 +156,13 @@ class Pump(StoppableProtocol):
         if self._core.outbox:
             self._send_outbox()
         if touched:
-            if not self._unanswered:
-                self._loop.call_soon(self._answer)
             self._unanswered.update(touched)
+            if not self._answering:
+                self._answering = True
+                self._loop.call_soon(self._answer)
 
     def _answer(self) -> None:
+        self._answering = False
         unanswered, self._unanswered = self._unanswered, {}
         for conn in unanswered:
             if not self._stopped:
@@ -192,6 +197,8 @@ class Pump(StoppableProtocol):
 
     def flush(self, conn: Connection) -> None:
         """Send what `conn` may send now, up to a turn's worth, and note its timers."""
+        if self._unanswered:
+            self._unanswered.pop(conn, None)
         now_s = self._now_s()
         for _ in range(_TRAINS_A_TURN if self._can_send else 0):
             train = conn.poll(now_s) if conn.may_send else None
@@ -219,6 +226,8 @@ class Pump(StoppableProtocol):
         owner: Owner | None = conn.owner  # type: ignore[assignment]
         if owner is not None:
             owner.dispatch()
+        if self._lingering and conn.finished:
+            self.note_finished()
 
     def watch_icmp(self) -> None:
         """Learn from now on which peers are unreachable: connections are going to be opened."""
@@ -246,6 +255,10 @@ class Pump(StoppableProtocol):
 
     def became_idle(self) -> None:
         """The last connection is gone, or the last record of TIME-WAIT."""
+        raise NotImplementedError
+
+    def note_finished(self) -> None:
+        """While lingering: what a connection had to deliver has arrived."""
         raise NotImplementedError
 
     # -- sending -----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 
 class RangeSet:
@@ -15,8 +15,9 @@ class RangeSet:
     __slots__ = ("_ends", "_starts", "size")
 
     def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        # Most sets are empty for ever: no list is made for those.
+        self._starts: Sequence[int] = ()
+        self._ends: Sequence[int] = ()
         self.size = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -76,8 +77,7 @@ class RangeSet:
             if low < high:
                 start = min(start, self._starts[low])
                 end = max(end, self._ends[high - 1])
-            self._starts[low:high] = [start]
-            self._ends[low:high] = [end]
+            self._replace(low, high, [start], [end])
             for left, right in new:
                 self.size += right - left
         return new
@@ -99,8 +99,7 @@ class RangeSet:
             starts.append(end)
             ends.append(self._ends[high - 1])
         removed = covered - (sum(ends) - sum(starts))
-        self._starts[low:high] = starts
-        self._ends[low:high] = ends
+        self._replace(low, high, starts, ends)
         self.size -= removed
         return removed
 
@@ -112,6 +111,12 @@ class RangeSet:
 
     def clear(self) -> None:
         """Remove everything."""
-        self._starts.clear()
-        self._ends.clear()
+        self._starts = self._ends = ()
         self.size = 0
+
+    def _replace(self, low: int, high: int, starts: list[int], ends: list[int]) -> None:
+        if isinstance(self._starts, list) and isinstance(self._ends, list):
+            self._starts[low:high] = starts
+            self._ends[low:high] = ends
+        else:
+            self._starts, self._ends = starts, ends

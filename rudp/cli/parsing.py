@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 
-class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only from click 8.4 on
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     """A parameter type made of a function that raises `ValueError`, whose text the user sees."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

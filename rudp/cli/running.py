@@ -36,6 +36,7 @@ def run(
         until_stopped: Being stopped is how this command ends: that is success.
     """
     out = out or Output()
+    _reserve_standard_descriptors()
     stopped: list[int] = []
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -73,13 +74,29 @@ async def _until_terminated(
     return await work
 
 
+def _reserve_standard_descriptors() -> None:
+    """Keep the numbers of stdin, stdout and stderr from being given to something else.
+
+    Where the shell has closed them (`<&-`, `>&-`), the next socket would be taken for them, and
+    libuv aborts the process for less. Here stdin is then empty, and writing to stdout fails.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free
+
+
 def _flush_stdout() -> None:
     """Who reads stdout may have gone; Python would complain about that at its very end."""
+    stdout = sys.__stdout__
+    if stdout is None:
+        return
     try:
-        sys.stdout.flush()
+        stdout.flush()
     except OSError:
         with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            os.dup2(nowhere.fileno(), stdout.fileno())
 
 
 def reason(error: BaseException) -> str:

@@ -170,7 +170,7 @@ class _Reader:
             except BlockingIOError:  # somebody else made it non-blocking
                 select.select([self._fd], [], [])
             except OSError as exc:
-                return b"" if exc.errno == errno.EBADF else exc  # "<&-" is an empty input
+                return exc
 
 
 class _Writer:

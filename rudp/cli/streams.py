@@ -7,8 +7,8 @@ import contextlib
 import errno
 import math
 import socket
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 import rudp
 from rudp.cli.address import StreamAddress, format_address
@@ -86,10 +86,11 @@ async def listen(
     )
 
 
-def addresses(server: Any) -> list[str]:
+def addresses(server: rudp.Server | asyncio.Server) -> list[str]:
     """Where a server of either kind listens."""
-    sockets: Iterable[Any] = server.sockets
-    return [format_address(sock.getsockname()) for sock in sockets]
+    if isinstance(server, rudp.Server):
+        return [format_address(name) for name in server.sockaddrs]
+    return [format_address(sock.getsockname()) for sock in server.sockets]
 
 
 def watch_peer(transport: asyncio.BaseTransport, config: rudp.Config) -> None:

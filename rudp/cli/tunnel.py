@@ -112,12 +112,14 @@ class Tunnel:
         loop = asyncio.get_running_loop()
         number = getattr(signal, "SIGUSR1", None)  # Windows has none
         if number is not None:
-            loop.add_signal_handler(number, self._report)
+            with contextlib.suppress(NotImplementedError):  # nor have simulated loops
+                loop.add_signal_handler(number, self._report)
         try:
             yield
         finally:
             if number is not None:
-                loop.remove_signal_handler(number)
+                with contextlib.suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
             self._report(at_end=True)
 
     async def _end(self) -> None:
@@ -209,7 +211,7 @@ class Tunnel:
             f"{stats.finished} finished, {stats.reset} reset, {stats.failed} without upstream, "
             f"{stats.turned_away} turned away; "
             f"{describe_size(stats.bytes_to)} there, {describe_size(stats.bytes_back)} back, "
-            f"{describe_rate((stats.bytes_to + stats.bytes_back) / seconds)}; "
+            f"{describe_rate((stats.bytes_to + stats.bytes_back) / max(seconds, 1e-3))}; "
             f"round trip {describe_time(srtt_s)}, retransmitted {stats.retransmitted_share:.2%}"
         )
         if at_end:

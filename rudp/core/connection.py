@@ -99,6 +99,7 @@ class Connection:
         "stats",
         "timers",
         "ts_offset",
+        "undelivered",
     )
 
     def __init__(
@@ -124,6 +125,8 @@ class Connection:
         self.finished = False
         """The application has been told that all it wrote arrived."""
         self.reason: Reason | None = None
+        self.undelivered = 0
+        """Bytes that were not acknowledged when the connection ended."""
         self.owner: object = None
         """For whoever drives the connection; not used here."""
         self.armed_s = NEVER
@@ -459,6 +462,7 @@ class Connection:
         self.move(event)
         self.timers.stop_all()
         self.probe_seq = None
+        self.undelivered = len(self.sender.buffer)
         self.sender.buffer.release(self.sender.buffer.end)
         self.sender.ledger.close()
         self.notices.append(Notice.CLOSED)

@@ -39,6 +39,10 @@ _BLACKHOLED_TIMEOUTS = 3
 _DUE_BYTES = 1 << 20
 """A report without CE only shows that marks pass. Acknowledgements without options are cheaper, and
 a quarter of what the sender tolerates unreported leaves room for lost ones."""
+_FIRST_AFTER = 4
+_FIRST_AFTER_BYTES = 2048
+"""The first report confirms the test of the sender, who marks ten trains for it; a connection of
+one request and one answer need not pay for it."""
 
 
 class EcnState(enum.Enum):
@@ -250,15 +254,16 @@ class EcnReceiver:
     Attributes:
         has_news: Whether `counts` has something to report.
         is_due: Whether that is worth an acknowledgement without data, at once: for the first
-            report, for CE, and for every megabyte.
+            trains, for CE, and for every megabyte.
     """
 
-    __slots__ = ("_counts", "_news", "_unreported", "has_news", "is_due")
+    __slots__ = ("_counts", "_news", "_unreported", "_until_first", "has_news", "is_due")
 
     def __init__(self) -> None:
         self._counts = [0, 0, 0, 0]
         self._news = 0
-        self._unreported = _DUE_BYTES
+        self._unreported = 0
+        self._until_first = _FIRST_AFTER
         self.has_news = False
         self.is_due = False
 
@@ -271,6 +276,11 @@ class EcnReceiver:
         self._news = REPORTS
         self.has_news = True
         self._unreported += size
+        if self._until_first:
+            self._until_first -= 1
+            if not self._until_first or size > _FIRST_AFTER_BYTES:
+                self._until_first = 0
+                self.is_due = True
         if codepoint == CE or self._unreported >= _DUE_BYTES:
             self.is_due = True
 
@@ -282,6 +292,7 @@ class EcnReceiver:
         if not self._news:
             return None
         self._news -= 1
+        self._until_first = 0
         self.has_news = self._news > 0
         self._unreported = 0
         self.is_due = False

@@ -18,13 +18,16 @@ class Limit(enum.IntEnum):
     """The next train's time has not come."""
 
 
+_LIMITS = len(Limit)
+
+
 class LimitedTimes:
     """Seconds spent under each limit (Linux: tcpi_busy_time, tcpi_rwnd_limited, …)."""
 
     __slots__ = ("_now", "_since_s", "_spent_s")
 
     def __init__(self, now_s: float) -> None:
-        self._spent_s = [0.0] * len(Limit)
+        self._spent_s = [0.0] * _LIMITS
         self._now = Limit.APPLICATION
         self._since_s = now_s
 

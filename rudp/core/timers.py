@@ -32,6 +32,7 @@ class Timer(enum.IntEnum):
 
 
 NEVER = math.inf
+_TIMERS = len(Timer)
 _RECOVERY = (Timer.RETRANSMIT, Timer.PERSIST, Timer.GIVE_UP, Timer.REORDER, Timer.PROBE)
 _HARMLESS = (Timer.DELAYED_ACK, Timer.PACING)
 
@@ -46,7 +47,7 @@ class Timers:
     __slots__ = ("deadlines", "next_s")
 
     def __init__(self) -> None:
-        self.deadlines = [NEVER] * len(Timer)
+        self.deadlines = [NEVER] * _TIMERS
         """By timer. Who puts one off, or stops it, may store it here: that moves `next_s` only
         where it is set for earlier."""
         self.next_s = NEVER
@@ -74,7 +75,7 @@ class Timers:
 
     def stop_all(self) -> None:
         """Stop every timer."""
-        self.deadlines = [NEVER] * len(Timer)
+        self.deadlines = [NEVER] * _TIMERS
         self.next_s = NEVER
 
     def is_set(self, timer: Timer) -> bool:

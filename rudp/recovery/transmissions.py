@@ -17,6 +17,9 @@ class Counters(NamedTuple):
     app_limited: bool
 
 
+_NO_COUNTERS = Counters(0.0, 0, 0.0, 0, False)
+
+
 class Entry:
     """One transmission of the sequence numbers [start, end)."""
 
@@ -76,7 +79,7 @@ class TimeOrder:
     __slots__ = ("_ends",)
 
     def __init__(self) -> None:
-        ends = Entry(0, 0, 0.0, Counters(0.0, 0, 0.0, 0, False), 0)
+        ends = Entry(0, 0, 0.0, _NO_COUNTERS, 0)
         ends.prev = ends.next = ends
         self._ends = ends
 

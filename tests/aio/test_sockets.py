@@ -12,7 +12,8 @@ import pytest
 import rudp
 from rudp.aio import capabilities
 from rudp.aio.batched import BatchedTransport
-from rudp.aio.transport import StreamSocketView
+from rudp.aio.socketview import StreamSocketView
+from rudp.core.connection import Connection, Identity
 
 from .support import RunReal, echo, end, round_trip
 
@@ -149,7 +150,8 @@ class FakeSocket:
 
 def test_the_view_passes_on_what_is_not_tcp_s() -> None:
     sock = FakeSocket()
-    view = StreamSocketView(sock, ("127.0.0.1", 2))
+    conn = Connection(rudp.Config(), Identity(1, 0, 0), ("127.0.0.1", 2), 0.0)
+    view = StreamSocketView(sock, conn)
     view.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     assert view.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
     assert sock.calls == []

@@ -137,6 +137,22 @@ async def test_the_end_of_the_peer_closes_stdout_and_leaves_stdin_open(commands:
         assert await nc.end() == 0
 
 
+async def test_a_terminal_ends_with_ctrl_d(commands: Commands) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"you said " + await reader.read())
+
+    ours, theirs = os.openpty()
+    try:
+        async with peer(serve) as (host, port):
+            nc = await commands.start("nc", host, port, stdin=theirs)
+            os.close(theirs)
+            os.write(ours, b"hello\n\x04")
+            assert await output(nc) == b"you said hello\n"
+            assert await nc.end() == 0
+    finally:
+        os.close(ours)
+
+
 async def test_a_peer_that_resets_is_a_failure_of_one_line(commands: Commands) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"so far")
@@ -210,15 +226,40 @@ async def test_a_stdout_that_nobody_reads_holds_the_peer_back(
     assert sha256(got) == sha256(payload)
 
 
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), (">&-", 1)])
+async def test_descriptors_that_the_shell_has_closed(closed: str, code: int) -> None:
+    """Nothing that is opened later is taken for them."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"to stdout")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+    async with peer(serve) as (host, port):
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "rudp.cli"),
+            *("nc", host, str(port)),
+            stdin=subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        stdout, stderr = await asyncio.wait_for(process.communicate(), WAIT_S)
+    assert process.returncode == code
+    if code == 0:
+        assert (stdout, stderr) == (b"to stdout", b"")
+    else:
+        assert stderr == b"rudp: standard output was closed\n"
+
+
 async def test_idleness_ends_it_after_the_timeout(commands: Commands) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with pytest.raises(ConnectionResetError):
             await reader.read()
 
     async with peer(serve) as (host, port):
-        nc = await commands.start("nc", host, port, "--timeout", "100ms", stdin=PIPE)
+        nc = await commands.start("nc", host, port, "--timeout", "500ms", stdin=PIPE)
         assert await nc.end() == 1
-    assert nc.errors == ["nothing went either way for 0.1 s"]
+    assert nc.errors == ["nothing went either way for 0.5 s"]
 
 
 async def test_nobody_there(commands: Commands) -> None:
@@ -322,7 +363,7 @@ async def test_a_reset_ends_the_command_and_its_children(commands: Commands) -> 
 
 
 async def test_a_killed_peer_is_noticed_by_keepalive(commands: Commands) -> None:
-    quick = ("--keepalive", "200ms", "--set", "keepalive_interval=100ms")
+    quick = ("--keepalive", "300ms", "--set", "keepalive_interval=300ms")
     server = await commands.start("nc", "-l", "127.0.0.1", 0, *quick, stdin=PIPE)
     host, port = await server.address()
     client = await commands.start("nc", host, port, stdin=PIPE)

@@ -249,7 +249,7 @@ async def test_no_more_clients_than_allowed(commands: Commands) -> None:
 
 @pytest.mark.parametrize("victim", ["here", "there"])
 async def test_a_killed_tunnel_is_noticed(commands: Commands, victim: str) -> None:
-    quick = ("--keepalive", "200ms", "--set", "keepalive_interval=100ms", "--user-timeout", "1s")
+    quick = ("--keepalive", "300ms", "--set", "keepalive_interval=300ms", "--user-timeout", "1s")
     cut_off: list[bool] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -445,6 +446,9 @@ def test_when_a_report_is_due() -> None:
     """RFC 9768 §3.2.2.5.1: CE is worth an acknowledgement of its own; so is the first report."""
     receiver = EcnReceiver()
     assert not receiver.is_due
+    for _ in range(3):
+        receiver.on_received(ECT_0, 1)
+        assert not receiver.is_due, "a request and its answer need none"
     receiver.on_received(ECT_0, 1)
     assert receiver.is_due
     receiver.counts()
@@ -456,6 +460,16 @@ def test_when_a_report_is_due() -> None:
     receiver.counts()
     receiver.on_received(CE, 1)
     assert receiver.is_due
+
+
+@pytest.mark.parametrize("size", [2049, 60_000])
+def test_a_first_report_of_bulk_data_is_due_at_once(size: int) -> None:
+    receiver = EcnReceiver()
+    receiver.on_received(ECT_0, size)
+    assert receiver.is_due
+    receiver.counts()
+    receiver.on_received(ECT_0, size)
+    assert not receiver.is_due
 
 
 # -- any order of events --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The examples and the benchmark as a user runs them: real processes, real sockets, a bad link."""
+"""The examples as a user runs them: real processes, real sockets, a bad link."""
 
 from __future__ import annotations
 
@@ -387,23 +387,3 @@ async def test_a_piece_that_does_not_belong_to_the_file_ends_the_transfer(
         assert "does not belong" in await control.ask({"op": "end", "sha256": ""}, "error")
         assert await receiver.end() == 1
     assert list((tmp_path / "in").iterdir()) == []
-
-
-# -- benchmark -----------------------------------------------------------------------------------
-
-
-async def test_the_benchmark_in_small(start: Start, tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    words = ("--repeat", "1", "--seconds", "0.1", "--loops", "asyncio", "--json", path)
-    benchmark = await start("benchmarks/throughput.py", *words)
-    assert await benchmark.end() == 0, (benchmark.lines, benchmark.errors)
-    result = json.loads(path.read_text())
-    assert result["machine"]["python"]
-    assert {(cell["test"], cell["transport"]) for cell in result["cells"]} == {
-        (test, transport)
-        for test in ("bulk", "echo", "connections")
-        for transport in ("tcp", "rudp")
-    }
-    for cell in result["cells"]:
-        assert all(value > 0 for value in cell["samples"][0].values()), cell
-    assert result["ratios rudp/tcp"]["asyncio bulk MB/s"] > 0

@@ -1,0 +1,1 @@
+"""Two network namespaces with an emulated link between them."""

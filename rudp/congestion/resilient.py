@@ -11,6 +11,8 @@ polices badly, that gives away the link. Three differences make it hold there:
   is not answered by sending more.
 - Startup is quicker (it grows by its pacing gain each round, from 32 segments, paced), and ends
   when a queue builds, not when it overflows. Probes for bandwidth end likewise.
+
+Where somebody else keeps a queue full, it plays along (`competition`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import ClassVar
 
 from rudp.congestion.average import AverageRate
 from rudp.congestion.bbr import Bbr, PathModel, Phase
+from rudp.congestion.competition import Competition
 from rudp.congestion.controller import AckEvent, LossEvent
 from rudp.congestion.delay import TypicalRtt, queue_threshold_s
 from rudp.congestion.path_loss import PathLoss
@@ -57,6 +60,8 @@ class Resilient(Bbr):
     model: _Model
 
     startup_cwnd_gain = 2.77
+    pacing_margin = 0.0
+    """Cruise slows down as far as it sees a queue: no need to do so where there is none."""
     excess_factor: ClassVar[float] = 2.0
     excess_share: ClassVar[float] = 0.05
     """Without a queue, loss means congestion beyond twice the path's own and 5 % more."""
@@ -87,6 +92,7 @@ class Resilient(Bbr):
 
     __slots__ = (
         "_average",
+        "_competition",
         "_down_round",
         "_held_bw",
         "_held_rounds",
@@ -95,18 +101,21 @@ class Resilient(Bbr):
         "_round_bw",
         "_rtt",
         "_too_high",
+        "_up_inflight",
     )
 
     def __init__(self, mss: int) -> None:
         self._average = AverageRate()
         self._rtt = TypicalRtt()
         self._loss = PathLoss()
+        self._competition = Competition()
         self._down_round = 0
         self._measured_round: int | None = None
         self._too_high = False
         self._held_rounds = 0
         self._held_bw = 0.0
         self._round_bw = 0.0
+        self._up_inflight = 0.0
         super().__init__(mss)
 
     @staticmethod
@@ -121,14 +130,21 @@ class Resilient(Bbr):
         return min(self._loss.share, self.most_loss)
 
     @property
+    def is_contested(self) -> bool:
+        """Whether somebody else keeps the queue full."""
+        return self._competition.cubic is not None
+
+    @property
     def queue_s(self) -> float:
         """The queueing delay now, in seconds."""
         return self._rtt.queue_s(self.model.min_rtt_s)
 
     def has_queue(self) -> bool:
         """Whether packets wait, beyond what noise explains."""
-        noise_s = self.noise * self._rtt.deviation_s
-        return self.queue_s > queue_threshold_s(self.model.min_rtt_s) + noise_s
+        return self.queue_s > self._least_queue_s()
+
+    def _least_queue_s(self) -> float:
+        return queue_threshold_s(self.model.min_rtt_s) + self.noise * self._rtt.deviation_s
 
     # -- what loss means ---------------------------------------------------------------------------
 
@@ -143,7 +159,7 @@ class Resilient(Bbr):
 
     def _is_overflow(self) -> bool:
         """Whether any loss at all is the queue's: one stands, and the path loses nothing."""
-        return self.phase is Phase.CRUISE and self.path_loss < self.no_loss and self.has_queue()
+        return self.path_loss < self.no_loss and self.has_queue()
 
     def adapt_lower_bounds(self) -> None:
         """The short-term model answers only such loss, and is let go where no queue is left."""
@@ -180,8 +196,12 @@ class Resilient(Bbr):
         if self.model.full_bw_reached:
             event = event._replace(rate=self._steady_rate(event))
         self._loss.settle(event.now_s, event.srtt_s)
-        if self.is_sample_too_high(event) or (event.lost and self._is_overflow()):
+        overflow = event.lost > 0 and self._is_overflow()
+        if overflow:
+            self._competition.on_overflow(event.now_s)
+        if self.is_sample_too_high(event) or (overflow and self.phase is Phase.CRUISE):
             self._too_high = True
+        self._competition.on_ack(event, probing=self.phase is Phase.PROBE_RTT)
         super().on_ack(event)
         if self.phase is Phase.DOWN and self._measured_round is None and not self.has_queue():
             self._measured_round = self.model.round_count
@@ -191,7 +211,7 @@ class Resilient(Bbr):
         """How much slower than the bandwidth to cruise, so that a queue goes away: the estimate is
         a maximum, and its noise alone would keep one."""
         excess_s = self.queue_s - self.noise * self._rtt.deviation_s
-        if excess_s <= 0:
+        if excess_s <= 0 or self.is_contested:
             return 1.0
         return max(self.least_gain, 1 - self.yielding * excess_s / self.model.min_rtt_s)
 
@@ -206,12 +226,37 @@ class Resilient(Bbr):
         """Averages do not reach across a pause."""
         self._average.restart()
         super().on_idle(idle_s, rto_s)
+        if (cubic := self._competition.cubic) is not None:
+            cubic.on_idle(idle_s, rto_s)
+
+    def on_congestion(self, now_s: float, flight_size: int, *, marked: bool = False) -> None:
+        """The others' window shrinks as well."""
+        super().on_congestion(now_s, flight_size, marked=marked)
+        if (cubic := self._competition.cubic) is not None:
+            cubic.on_congestion(now_s, flight_size, marked=marked)
+
+    def on_timeout(self, now_s: float, flight_size: int, *, first: bool) -> None:
+        """Nothing is left to compete with."""
+        super().on_timeout(now_s, flight_size, first=first)
+        self._competition.cubic = None
+
+    def on_spurious(self, now_s: float) -> None:
+        """Neither did the others' then."""
+        super().on_spurious(now_s)
+        if (cubic := self._competition.cubic) is not None:
+            cubic.on_spurious(now_s)
+
+    def on_mss(self, mss: int) -> None:
+        """Full-sized segments now carry `mss` bytes."""
+        super().on_mss(mss)
+        if (cubic := self._competition.cubic) is not None:
+            cubic.on_mss(mss)
 
     # -- pacing and window -------------------------------------------------------------------------
 
     def set_pacing_rate(self, gain: float) -> None:
         """Make up for the path's own loss, but not while it is measured."""
-        if self.phase is Phase.CRUISE:
+        if self.phase in (Phase.CRUISE, Phase.DOWN):
             gain *= self.yielding_gain()
         if self._held_rounds and self.phase is Phase.STARTUP:
             rate = self.up_pacing_gain * self.model.bw
@@ -220,15 +265,17 @@ class Resilient(Bbr):
         if self.phase not in (Phase.DOWN, Phase.DRAIN):
             gain /= 1 - self.path_loss
         super().set_pacing_rate(gain)
+        if (cubic := self._competition.cubic) is not None and self.phase is not Phase.PROBE_RTT:
+            self.pacing_rate = max(self.pacing_rate or 0.0, cubic.pacing_rate or 0.0)
         if self.phase is Phase.STARTUP and self.model.min_rtt_s < math.inf:
             window_rate = self.window_gain * self.cwnd / self.model.min_rtt_s
             self.pacing_rate = max(self.pacing_rate or 0.0, window_rate)
 
     def set_cwnd(self, event: AckEvent) -> None:
         """In Startup each byte that arrives lets out as many as the gain says: the bandwidth
-        estimate is a round trip older than that."""
+        estimate is a round trip older than that. An unused window does not grow (RFC 7661)."""
         if self.phase is Phase.STARTUP:
-            if self._held_rounds:
+            if self._held_rounds or not event.cwnd_limited:
                 return
             limit = max(
                 self.bdp(self.startup_cwnd_gain**2),
@@ -239,6 +286,8 @@ class Resilient(Bbr):
                 self.cwnd += event.delivered
                 return
         super().set_cwnd(event)
+        if (cubic := self._competition.cubic) is not None and self.phase is not Phase.PROBE_RTT:
+            self.cwnd = max(self.cwnd, cubic.cwnd)
 
     def inflight_with_headroom(self) -> float:
         """Headroom for others, but never less than what keeps a lossy path full."""
@@ -307,12 +356,32 @@ class Resilient(Bbr):
             measured = rounds > self._down_round + self.drain_rounds
         return measured and super().is_time_to_cruise(event)
 
+    def start_up(self, event: AckEvent) -> None:
+        """Note where the probe begins: others' queue is no answer to it."""
+        self._up_inflight = self.up_inflight_gain * max(event.in_flight, self.bdp())
+        super().start_up(event)
+
     def is_time_to_go_down(self, event: AckEvent) -> bool:
-        """A queue of a quarter of the path's volume has shown that there is no more."""
-        if (
-            self.has_queue()
-            and event.round_start
-            and event.in_flight >= self.bdp(self.up_inflight_gain)
-        ):
+        """A queue of a quarter of the volume has shown that there is no more."""
+        if self.has_queue() and event.round_start and event.in_flight >= self._up_inflight:
             return True
         return super().is_time_to_go_down(event)
+
+    # -- ProbeRTT ----------------------------------------------------------------------------------
+
+    def enter_probe_rtt(self, now_s: float) -> None:
+        """What stands while little of ours is in flight is others'."""
+        self._competition.begin_probe(self.model.min_rtt_s)
+        super().enter_probe_rtt(now_s)
+
+    def check_probe_rtt(self, event: AckEvent) -> None:
+        """Look at the queue meanwhile."""
+        if self.phase is Phase.PROBE_RTT and event.rtt_s is not None:
+            self._competition.on_probe_rtt(event.rtt_s)
+        super().check_probe_rtt(event)
+
+    def check_probe_rtt_done(self, now_s: float) -> None:
+        """Judge by it."""
+        super().check_probe_rtt_done(now_s)
+        if self.phase is not Phase.PROBE_RTT:
+            self._competition.end_probe(now_s, self._least_queue_s(), self.mss, self.cwnd)

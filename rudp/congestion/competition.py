@@ -73,7 +73,38 @@ class Competition:
             self.cubic.cwnd = window
             self.cubic.ssthresh = window
 
+    # -- the window --------------------------------------------------------------------------------
+
+    @property
+    def cwnd(self) -> int:
+        """Bytes that CUBIC would have in flight; 0 without competition."""
+        return self.cubic.cwnd if self.cubic is not None else 0
+
+    @property
+    def pacing_rate(self) -> float:
+        """Bytes a second that spread this over a round trip; 0 without competition."""
+        return self.cubic.pacing_rate or 0.0 if self.cubic is not None else 0.0
+
+    def end(self) -> None:
+        """After a timeout or a pause the window says nothing about the others any more."""
+        self.cubic = None
+
     def on_ack(self, event: AckEvent, *, probing: bool) -> None:
         """Let the window grow as CUBIC's does, but not while ProbeRTT leaves it unused."""
         if self.cubic is not None:
             self.cubic.on_ack(event._replace(cwnd_limited=False) if probing else event)
+
+    def on_congestion(self, now_s: float, flight_size: int, *, marked: bool) -> None:
+        """The others' windows shrink as well."""
+        if self.cubic is not None:
+            self.cubic.on_congestion(now_s, flight_size, marked=marked)
+
+    def on_spurious(self, now_s: float) -> None:
+        """Nothing had been lost."""
+        if self.cubic is not None:
+            self.cubic.on_spurious(now_s)
+
+    def on_mss(self, mss: int) -> None:
+        """Full-sized segments now carry `mss` bytes."""
+        if self.cubic is not None:
+            self.cubic.on_mss(mss)

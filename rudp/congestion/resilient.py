@@ -83,11 +83,14 @@ class Resilient(Bbr):
     noise: ClassVar[float] = 1.5
     """Mean deviations of the round trip that are noise and no queue."""
     down_rounds: ClassVar[int] = 1
-    yielding: ClassVar[float] = 1.0
-    """How much slower than the bandwidth Cruise paces for a queue of one round trip."""
-    least_gain: ClassVar[float] = 0.82
-    """Cruise never yields more than this to a queue that others hold."""
+    yielding: ClassVar[float] = 2.0
+    """How much slower than the bandwidth Cruise and Down pace for a queue of one round trip."""
+    least_gain: ClassVar[float] = 0.7
+    """They never yield more than this to a queue that others hold."""
     up_inflight_gain: ClassVar[float] = 1.25
+    shared_rounds: ClassVar[int] = 3
+    """A probe that begins with a queue lasts at least so many round trips: the bandwidth, an
+    average of two, has to show what it has won from others."""
     headroom_gain: ClassVar[float] = 1.15
 
     __slots__ = (
@@ -102,6 +105,7 @@ class Resilient(Bbr):
         "_rtt",
         "_too_high",
         "_up_inflight",
+        "_up_round",
     )
 
     def __init__(self, mss: int) -> None:
@@ -116,6 +120,7 @@ class Resilient(Bbr):
         self._held_bw = 0.0
         self._round_bw = 0.0
         self._up_inflight = 0.0
+        self._up_round = 0
         super().__init__(mss)
 
     @staticmethod
@@ -226,31 +231,27 @@ class Resilient(Bbr):
         """Averages do not reach across a pause."""
         self._average.restart()
         super().on_idle(idle_s, rto_s)
-        if (cubic := self._competition.cubic) is not None:
-            cubic.on_idle(idle_s, rto_s)
+        self._competition.end()
 
     def on_congestion(self, now_s: float, flight_size: int, *, marked: bool = False) -> None:
-        """The others' window shrinks as well."""
+        """The model responds, and the window of the competition."""
         super().on_congestion(now_s, flight_size, marked=marked)
-        if (cubic := self._competition.cubic) is not None:
-            cubic.on_congestion(now_s, flight_size, marked=marked)
+        self._competition.on_congestion(now_s, flight_size, marked=marked)
 
     def on_timeout(self, now_s: float, flight_size: int, *, first: bool) -> None:
-        """Nothing is left to compete with."""
+        """Begin with a single segment, whoever else is there."""
         super().on_timeout(now_s, flight_size, first=first)
-        self._competition.cubic = None
+        self._competition.end()
 
     def on_spurious(self, now_s: float) -> None:
-        """Neither did the others' then."""
+        """Take both responses back."""
         super().on_spurious(now_s)
-        if (cubic := self._competition.cubic) is not None:
-            cubic.on_spurious(now_s)
+        self._competition.on_spurious(now_s)
 
     def on_mss(self, mss: int) -> None:
         """Full-sized segments now carry `mss` bytes."""
         super().on_mss(mss)
-        if (cubic := self._competition.cubic) is not None:
-            cubic.on_mss(mss)
+        self._competition.on_mss(mss)
 
     # -- pacing and window -------------------------------------------------------------------------
 
@@ -265,8 +266,8 @@ class Resilient(Bbr):
         if self.phase not in (Phase.DOWN, Phase.DRAIN):
             gain /= 1 - self.path_loss
         super().set_pacing_rate(gain)
-        if (cubic := self._competition.cubic) is not None and self.phase is not Phase.PROBE_RTT:
-            self.pacing_rate = max(self.pacing_rate or 0.0, cubic.pacing_rate or 0.0)
+        if self.phase is not Phase.PROBE_RTT:
+            self.pacing_rate = max(self.pacing_rate or 0.0, self._competition.pacing_rate)
         if self.phase is Phase.STARTUP and self.model.min_rtt_s < math.inf:
             window_rate = self.window_gain * self.cwnd / self.model.min_rtt_s
             self.pacing_rate = max(self.pacing_rate or 0.0, window_rate)
@@ -275,7 +276,9 @@ class Resilient(Bbr):
         """In Startup each byte that arrives lets out as many as the gain says: the bandwidth
         estimate is a round trip older than that. An unused window does not grow (RFC 7661)."""
         if self.phase is Phase.STARTUP:
-            if self._held_rounds or not event.cwnd_limited:
+            # Half in use is use enough: within the round the window multiplies.
+            used = self.is_cwnd_limited or 2 * event.prior_in_flight >= self.cwnd
+            if self._held_rounds or not used:
                 return
             limit = max(
                 self.bdp(self.startup_cwnd_gain**2),
@@ -286,8 +289,8 @@ class Resilient(Bbr):
                 self.cwnd += event.delivered
                 return
         super().set_cwnd(event)
-        if (cubic := self._competition.cubic) is not None and self.phase is not Phase.PROBE_RTT:
-            self.cwnd = max(self.cwnd, cubic.cwnd)
+        if self.phase is not Phase.PROBE_RTT:
+            self.cwnd = max(self.cwnd, self._competition.cwnd)
 
     def inflight_with_headroom(self) -> float:
         """Headroom for others, but never less than what keeps a lossy path full."""
@@ -359,11 +362,17 @@ class Resilient(Bbr):
     def start_up(self, event: AckEvent) -> None:
         """Note where the probe begins: others' queue is no answer to it."""
         self._up_inflight = self.up_inflight_gain * max(event.in_flight, self.bdp())
+        self._up_round = self.model.round_count + (self.shared_rounds if self.has_queue() else 0)
         super().start_up(event)
 
     def is_time_to_go_down(self, event: AckEvent) -> bool:
         """A queue of a quarter of the volume has shown that there is no more."""
-        if self.has_queue() and event.round_start and event.in_flight >= self._up_inflight:
+        if (
+            self.has_queue()
+            and event.round_start
+            and event.in_flight >= self._up_inflight
+            and self.model.round_count >= self._up_round
+        ):
             return True
         return super().is_time_to_go_down(event)
 

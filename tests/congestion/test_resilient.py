@@ -207,7 +207,7 @@ def test_cruise_yields_to_a_queue_within_bounds() -> None:
     controller = warmed()
     assert controller.yielding_gain() == 1.0
     for number in range(20):
-        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.004))
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.003))
     assert 0.85 < controller.yielding_gain() < 1.0
     for number in range(200):
         controller.on_ack(ack(3.0 + number * 0.001, 200_000 + number * MSS, 5 * RTT_S))

@@ -21,31 +21,12 @@ import math
 from typing import ClassVar
 
 from rudp.congestion.average import AverageRate
-from rudp.congestion.bbr import Bbr, PathModel, Phase
+from rudp.congestion.bbr import Bbr, Phase
 from rudp.congestion.competition import Competition
+from rudp.congestion.confirmed import ConfirmedPathModel
 from rudp.congestion.controller import AckEvent, LossEvent
 from rudp.congestion.delay import TypicalRtt, queue_threshold_s
 from rudp.congestion.path_loss import PathLoss
-
-
-class _Model(PathModel):
-    """A round trip that is as short as the shortest but for noise confirms that one, so that
-    ProbeRTT is needed only where a queue stands."""
-
-    refresh_factor: ClassVar[float] = 1.03
-
-    __slots__ = ()
-
-    def forget_min_rtt(self) -> None:
-        """Samples were single until now; from now on they are typical."""
-        self.min_rtt_s = self.probe_rtt_min_delay_s = math.inf
-
-    def update_min_rtt(self, event: AckEvent) -> None:
-        """UpdateMinRTT, with confirmation."""
-        rtt_s = event.rtt_s
-        if rtt_s is not None and rtt_s <= self.min_rtt_s * self.refresh_factor:
-            self.probe_rtt_min_stamp_s = self.min_rtt_stamp_s = event.now_s
-        super().update_min_rtt(event)
 
 
 class Resilient(Bbr):
@@ -56,8 +37,8 @@ class Resilient(Bbr):
     """
 
     name = "resilient"
-    model_class = _Model
-    model: _Model
+    model_class = ConfirmedPathModel
+    model: ConfirmedPathModel
 
     startup_cwnd_gain = 2.77
     pacing_margin = 0.0
@@ -393,4 +374,5 @@ class Resilient(Bbr):
         """Judge by it."""
         super().check_probe_rtt_done(now_s)
         if self.phase is not Phase.PROBE_RTT:
+            self.model.measured_s = now_s
             self._competition.end_probe(now_s, self._least_queue_s(), self.mss, self.cwnd)

@@ -319,6 +319,22 @@ def test_a_late_loss_event_is_harmless() -> None:
     assert controller.path_loss == 0.0
 
 
+@pytest.mark.parametrize(("lossy", "probes"), [(False, False), (True, True)])
+def test_equal_round_trips_confirm_the_shortest_unless_packets_are_lost(
+    lossy: bool, probes: bool
+) -> None:
+    """A queue that is always full gives equal round trips, too: then ProbeRTT has to look."""
+    model = Resilient.model_class()
+    model.start_clock(1.0)
+    expired = []
+    for number in range(200):
+        event = ack(1.0 + 0.1 * number, 10_000 + number, RTT_S, lost=MSS if lossy else 0)
+        model.update_min_rtt(event)
+        expired.append(model.probe_rtt_expired)
+    assert any(expired) is probes
+    assert not any(expired[:100]), "for ten seconds what was measured holds"
+
+
 # -- on a path -----------------------------------------------------------------------------------
 
 

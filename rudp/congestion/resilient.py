@@ -66,7 +66,7 @@ class Resilient(Bbr):
     down_rounds: ClassVar[int] = 1
     yielding: ClassVar[float] = 2.0
     """How much slower than the bandwidth Cruise and Down pace for a queue of one round trip."""
-    least_gain: ClassVar[float] = 0.7
+    least_gain: ClassVar[float] = 0.82
     """They never yield more than this to a queue that others hold."""
     up_inflight_gain: ClassVar[float] = 1.25
     shared_rounds: ClassVar[int] = 3

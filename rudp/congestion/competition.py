@@ -6,8 +6,8 @@ of the bandwidth is as small. So, while such a flow is there, the window is at l
 would have: the share is then what CUBIC flows get among themselves, however long the queue is.
 
 Two things together show such a flow: the queue overflows, and it stands while this flow holds
-half of what the path takes (ProbeRTT). Few flows with a model do not do the first in a queue
-long enough for it to matter, and give way in the second.
+half of what the path takes (ProbeRTT). A few flows with a model of the path do not do the first
+where the queue is long enough for it to matter, and give way in the second.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Resilient(Bbr):
     noise: ClassVar[float] = 1.5
     """Mean deviations of the round trip that are noise and no queue."""
     down_rounds: ClassVar[int] = 1
-    yielding: ClassVar[float] = 2.0
+    yielding: ClassVar[float] = 1.0
     """How much slower than the bandwidth Cruise and Down pace for a queue of one round trip."""
     least_gain: ClassVar[float] = 0.82
     """They never yield more than this to a queue that others hold."""

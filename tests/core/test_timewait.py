@@ -66,9 +66,9 @@ def test_old_data_is_acknowledged_and_restarts_it() -> None:
     reset then."""
     script = reach(State.TIME_WAIT, FIVE_S)
     script.play("4000 < PA seq=1 ack=2 len=5\n> A seq=2 ack=2")
-    script.advance(4000)
+    script.advance(8999)
     assert waiting(script)
-    script.advance(1500)
+    script.advance(9000)
     assert not waiting(script)
 
 

@@ -1,4 +1,4 @@
-"""Header prediction: it changes what the careful way changes, and leaves to it what fails a check."""
+"""Header prediction changes what the careful way does, and leaves to it what fails a check."""
 
 from __future__ import annotations
 
@@ -218,3 +218,15 @@ def test_a_window_that_was_overtaken_is_not_used() -> None:
         26  > A seq=1 ack=201
     """)
     assert script.conn.sender.snd_wnd == 40_000
+
+
+def test_the_first_acknowledgement_on_a_new_path_gives_a_delivery_rate() -> None:
+    """draft-ietf-ccwg-bbr, "Delivery Rate Samples": before a round trip was measured no interval
+    is too short to be true."""
+    conn = established(CONFIG, iss=7, peer_iss=7)
+    conn.sender.forget_path(CONFIG, NOW_S - TICK_S)
+    conn.send(bytes(8000))
+    while conn.poll(NOW_S - TICK_S) is not None:
+        pass
+    assert predicted.arrive(conn, expected(conn, acked=8000), NOW_S)
+    assert conn.sender.delivery_rate == pytest.approx(8000 / TICK_S)

@@ -68,7 +68,7 @@ def differing(left: Any, right: Any, path: str = "") -> list[str]:
     if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
         pairs = enumerate(zip(left, right, strict=True))
         return [where for index, (a, b) in pairs for where in differing(a, b, f"{path}[{index}]")]
-    return [] if left == right else [f"{path}: {left!r} is not {right!r}"]
+    return [] if repr(left) == repr(right) else [f"{path}: {left!r} is not {right!r}"]
 
 
 def established(config: Config, *, iss: int, peer_iss: int, ecn: bool = True) -> Connection:
@@ -128,6 +128,8 @@ class Twins:
             self._write(rng.choice((1, 100, 999, 1000, 5000, 40_000)))
         elif what < 0.4:
             self._read(rng.choice((10, 3000, 1 << 20)))
+        elif what < 0.42:
+            self._change_path()
         else:
             self.now_s += TICK_S * rng.choice((1, 1, 1, 2, 5))
             if rng.random() < 0.1:
@@ -152,6 +154,11 @@ class Twins:
         for conn in (self.quick, self.careful):
             if conn.receiver.inbox.size:
                 conn.receiver.take_some(most)
+
+    def _change_path(self) -> None:
+        self.history.append("path change")
+        for conn in (self.quick, self.careful):
+            conn.sender.forget_path(conn.config, self.now_s)
 
     def _expire(self) -> None:
         for conn in (self.quick, self.careful):

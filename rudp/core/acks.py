@@ -132,7 +132,7 @@ def rearm(conn: Connection, now_s: float, *, restart: bool) -> None:
     sender, timers = conn.sender, conn.timers
     if sender.ledger.snd_nxt > sender.ledger.snd_una:
         if restart or timers[Timer.RETRANSMIT] == NEVER:
-            timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
+            arm_retransmit(conn, now_s)
             arm_probe(conn, now_s)
         timers.stop(Timer.PERSIST)
         return
@@ -166,11 +166,19 @@ def arm_probe(conn: Connection, now_s: float) -> None:
         # Its acknowledgement may be delayed; the peer's delay is taken to be like ours.
         pto_s += conn.config.delayed_ack
     deadline_s = now_s + (pto_s if pto_s > _LEAST_PROBE_S else _LEAST_PROBE_S)
-    if deadlines[Timer.RETRANSMIT] <= deadline_s:
-        # The probe takes the timeout's place (RFC 8985 §7.2), which counts from it (§7.3).
-        deadline_s = deadlines[Timer.RETRANSMIT]
+    if sender.rto_at_s <= deadline_s:
+        # The probe takes the timeout's place (RFC 8985 §7.2), which counts from it (§7.3). What is
+        # sent meanwhile puts neither off: the timeout is that of the oldest data.
+        deadline_s = sender.rto_at_s
         deadlines[Timer.RETRANSMIT] = deadline_s + rtt.rto_s
     timers.set(Timer.PROBE, deadline_s)
+
+
+def arm_retransmit(conn: Connection, now_s: float) -> None:
+    """A full timeout from now on (RFC 6298 §5)."""
+    sender = conn.sender
+    sender.rto_at_s = now_s + sender.rtt.rto_s
+    conn.timers.set(Timer.RETRANSMIT, sender.rto_at_s)
 
 
 def _blocks(conn: Connection, seg: Segment, ack: int, now_s: float) -> list[tuple[int, int]]:

@@ -83,7 +83,7 @@ def _on_probe(conn: Connection, now_s: float) -> None:
     if sender.outstanding and not sender.in_recovery and not sender.ledger.sacked:
         sender.probe_due = True
         conn.stats.tail_probes += 1
-        conn.timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
+        acks.arm_retransmit(conn, now_s)
 
 
 def _on_pacing(conn: Connection, now_s: float) -> None:

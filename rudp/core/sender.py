@@ -75,6 +75,7 @@ class Sender:
         "prr",
         "rack",
         "recover",
+        "rto_at_s",
         "rtt",
         "scale",
         "snd_wl1",
@@ -94,6 +95,8 @@ class Sender:
         self.buffer = SendBuffer(iss + 1)
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
         self.mtu = PathMtu(config.base_datagram_size, config.max_datagram_size)
+        self.rto_at_s = 0.0
+        """When the retransmission timer expires, unless a tail loss probe takes its place."""
         self.doubt_size_at_s = 0.0
         """Before this a repeated loss is no further reason to doubt the path MTU."""
         self.mtu_probe: tuple[int, int] | None = None

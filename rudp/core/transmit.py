@@ -210,7 +210,7 @@ def _sent_again(conn: Connection, start: int, end: int, now_s: float) -> None:
         sender.limits.note(Limit.APPLICATION, now_s)
     if start == sender.ledger.snd_una:
         # The oldest data gets a full timeout from its last transmission.
-        conn.timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
+        acks.arm_retransmit(conn, now_s)
     _after_data(conn, end - start, sender.ledger.in_flight, now_s)
 
 
@@ -413,7 +413,7 @@ def _after_sending(conn: Connection, now_s: float) -> None:
     deadlines = timers.deadlines
     sender.last_sent_s = now_s
     if deadlines[Timer.RETRANSMIT] == NEVER:
-        timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)
+        acks.arm_retransmit(conn, now_s)
         deadlines[Timer.PERSIST] = NEVER
         if deadlines[Timer.GIVE_UP] == NEVER:
             sender.progress_s = now_s

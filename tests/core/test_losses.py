@@ -236,6 +236,23 @@ def test_new_data_as_probe_is_bounded_by_the_peers_window() -> None:
     script.play("0 send 9000\n> A seq=1 len=1000 x5\n20 > A seq=4001 len=1000")
 
 
+def test_what_goes_on_being_sent_puts_no_timer_off() -> None:
+    """RFC 8985 §7.2, RFC 6298 §5.1: the probe goes where the oldest data's timeout was at the
+    latest. A message every 5 ms into the void moved both for as long as the window lasted."""
+    script = Script(probes=True).established()
+    script.play("0 send 100\n> PA seq=1 len=100\n10 < A seq=1 ack=101")
+    rto_ms = script.conn.sender.rtt.rto_s * 1000
+    script.checking = False
+    for _ in range(int(rto_ms / 5) + 4):
+        script.conn.send(b"m" * 10)
+        while script.conn.poll(script.now_s) is not None:
+            pass
+        script.endpoint.settle(script.conn, script.now_s)
+        script.now_s += 0.005
+        script.endpoint.due(script.now_s)
+    assert script.conn.stats.tail_probes == 1
+
+
 def test_one_probe_a_flight() -> None:
     """RFC 8985 §7.2: none while TLP.end_seq is set; the retransmission timer comes next, counted
     from the probe (§7.3)."""

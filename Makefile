@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP)  ## a chat and a 20 MB file over a bad link, separate processes
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m rudp demo
 
 test: $(STAMP)  ## the test suite (virtual time, and real processes on loopback)
 	$(BIN)/python -m pytest -q -n 2 -m 'not soak'

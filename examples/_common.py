@@ -75,6 +75,32 @@ def network(transport: str, **settings: Any) -> tuple[ModuleType, dict[str, Any]
     return rudp, {"config": rudp.Config(**settings)}
 
 
+def program(
+    text: str,
+    serve: Callable[[argparse.Namespace], Any],
+    call: Callable[[argparse.Namespace], Any],
+    *,
+    port: int,
+) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:
+    """A parser with the commands `serve` and `call`, and the parsers of the two, to add to.
+
+    `args.main` is the command's function. `call` knows the server and a bad link on the way to it.
+    """
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="serve | call")
+    serving = commands.add_parser("serve", help="run the server until stopped")
+    calling = commands.add_parser("call", help="use the server, and check what comes back")
+    serving.set_defaults(main=serve, until_stopped=True)
+    calling.set_defaults(main=call, until_stopped=False, transport="rudp")
+    where = f"127.0.0.1:{port}"
+    serving.add_argument("--listen", type=address, default=where, metavar="HOST:PORT")
+    calling.add_argument("--server", type=address, default=where, metavar="HOST:PORT")
+    add_link_options(calling)
+    return parser, serving, calling
+
+
 def percent(text: str) -> float:
     """A percentage as a probability; an argparse type."""
     try:
@@ -336,7 +362,12 @@ def run(
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
         except NotImplementedError:  # Windows ends a process without asking it
             pass
-        return await work
+        try:
+            return await work
+        finally:
+            if _relays:
+                # What has been said to the peer, a reset say, is still on the link.
+                await asyncio.sleep(args.delay + args.jitter + 0.01)
 
     try:
         status = asyncio.run(supervised())

@@ -3,6 +3,32 @@
 Every class here derives from the built-in exception that kernel TCP would have raised, so that
 `except ConnectionResetError` keeps working after the import was changed, and carries a `reason`
 for programs that want to tell the cases apart.
+
+Who gets which:
+
+| class | built-in | reasons |
+|---|---|---|
+| `ConnectionRefused` | `ConnectionRefusedError` | REFUSED, UNREACHABLE |
+| `ConnectionTimedOut` | `TimeoutError` | CONNECT_TIMEOUT, RETRANSMISSION_TIMEOUT, USER_TIMEOUT, |
+| | | KEEPALIVE_TIMEOUT, TLS_SHUTDOWN_TIMEOUT |
+| `ConnectionReset` | `ConnectionResetError` | RESET_BY_PEER, UNKNOWN_TO_PEER, DATA_AFTER_CLOSE, |
+| | | CLOSED, TLS_HANDSHAKE_EOF |
+| `ConnectionAborted` | `ConnectionAbortedError` | ENDPOINT_CLOSED, ABORTED, TLS_HANDSHAKE_TIMEOUT |
+
+- The functions that open a connection raise REFUSED, UNREACHABLE, CONNECT_TIMEOUT and the reasons
+  of the TLS handshake; ENDPOINT_CLOSED and RESET_BY_PEER where that happens meanwhile.
+- `connection_lost()`, and with it the reader, `drain()`, `wait_closed()` and
+  `rudp.acknowledged()`, get the reasons for which an established connection ends. It is None, no
+  error, after `close()`, after `abort()`, and after both sides have closed.
+- CLOSED is for `drain()` alone, after a connection has ended without an error. ABORTED is for
+  `rudp.acknowledged()` alone, after `abort()` on this side.
+- No exception carries DATA_AFTER_CLOSE: a connection was closed with input unread, or more came
+  in, and its peer was reset after all that was written had arrived. Only the event of the end
+  tells it.
+
+TLS adds the errors of `ssl` as asyncio does: `ssl.SSLCertVerificationError`, `ssl.SSLError`, and
+`ssl.SSLEOFError` for a stream that ends without TLS's own end (`rudp.aio.tls`). What a protocol's
+callback raised goes to its `connection_lost()` as it is.
 """
 
 from __future__ import annotations
@@ -26,6 +52,10 @@ class Reason(enum.Enum):
     KEEPALIVE_TIMEOUT = "the peer did not answer keepalive probes"
     ENDPOINT_CLOSED = "the local endpoint was closed"
     ABORTED = "the connection was aborted locally"
+    CLOSED = "the connection is closed"
+    TLS_HANDSHAKE_TIMEOUT = "the SSL handshake is taking longer than allowed"
+    TLS_HANDSHAKE_EOF = "the peer ended the connection during the TLS handshake"
+    TLS_SHUTDOWN_TIMEOUT = "the SSL shutdown timed out"
 
 
 class ConnectionRefused(ConnectionRefusedError):
@@ -88,6 +118,10 @@ _CLASSES: dict[Reason, type[OSError]] = {
     Reason.KEEPALIVE_TIMEOUT: ConnectionTimedOut,
     Reason.ENDPOINT_CLOSED: ConnectionAborted,
     Reason.ABORTED: ConnectionAborted,
+    Reason.CLOSED: ConnectionReset,
+    Reason.TLS_HANDSHAKE_TIMEOUT: ConnectionAborted,
+    Reason.TLS_HANDSHAKE_EOF: ConnectionReset,
+    Reason.TLS_SHUTDOWN_TIMEOUT: ConnectionTimedOut,
 }
 
 

@@ -32,6 +32,10 @@ TABLE: list[tuple[Reason, type[OSError], type[OSError], int]] = [
     (Reason.KEEPALIVE_TIMEOUT, ConnectionTimedOut, TimeoutError, errno.ETIMEDOUT),
     (Reason.ENDPOINT_CLOSED, ConnectionAborted, ConnectionAbortedError, errno.ECONNABORTED),
     (Reason.ABORTED, ConnectionAborted, ConnectionAbortedError, errno.ECONNABORTED),
+    (Reason.CLOSED, ConnectionReset, ConnectionResetError, errno.ECONNRESET),
+    (Reason.TLS_HANDSHAKE_TIMEOUT, ConnectionAborted, ConnectionAbortedError, errno.ECONNABORTED),
+    (Reason.TLS_HANDSHAKE_EOF, ConnectionReset, ConnectionResetError, errno.ECONNRESET),
+    (Reason.TLS_SHUTDOWN_TIMEOUT, ConnectionTimedOut, TimeoutError, errno.ETIMEDOUT),
 ]
 CLASSES = sorted({ours for _, ours, _, _ in TABLE}, key=lambda cls: cls.__name__)
 

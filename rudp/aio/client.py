@@ -8,15 +8,15 @@ import itertools
 import socket
 from asyncio import staggered
 from collections.abc import Awaitable, Callable, Sequence
+from ssl import SSLContext
 
-from rudp.aio import registry, tls, udp
-from rudp.aio.endpoint import Endpoint, ProtocolFactory
-from rudp.aio.streams import StreamReader
-from rudp.aio.transport import ConnectionTransport
+from rudp.aio import registry, tls, udp, writer
+from rudp.aio.endpoint import Endpoint
+from rudp.aio.tls import Connected, ProtocolFactory
 from rudp.aio.udp import Address, AddressInfo
 from rudp.config import Config
 
-Dialled = tuple[ConnectionTransport, asyncio.BaseProtocol]
+Attempt = Callable[[ProtocolFactory], Awaitable[Connected]]
 
 
 async def create_connection(
@@ -29,7 +29,7 @@ async def create_connection(
     flags: int = 0,
     sock: socket.socket | None = None,
     local_addr: tuple[str, int] | None = None,
-    ssl: None = None,
+    ssl: SSLContext | bool | None = None,
     server_hostname: str | None = None,
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
@@ -37,7 +37,7 @@ async def create_connection(
     interleave: int | None = None,
     all_errors: bool = False,
     config: Config | None = None,
-) -> Dialled:
+) -> Connected:
     """Open a connection; `asyncio`'s `loop.create_connection()` over UDP.
 
     Connections that give neither `sock` nor `local_addr` share one UDP socket per event loop.
@@ -52,7 +52,13 @@ async def create_connection(
         sock: A connected UDP socket to use instead of `host` and `port`, whose peer is dialled;
             the connection takes it over.
         local_addr: Local address and port: the connection gets a socket of its own.
-        ssl: Must be None, and so must the other TLS arguments: not supported yet.
+        ssl: A context for TLS, or True for `ssl.create_default_context()`'s; None for no TLS
+            (`rudp.aio.tls`).
+        server_hostname: The name that the server's certificate must have, `host` by default; ""
+            for any.
+        ssl_handshake_timeout: Seconds for TLS's handshake; 60 by default.
+        ssl_shutdown_timeout: Seconds that `close()` waits for the peer to end TLS, too; 30 by
+            default.
         happy_eyeballs_delay: Seconds before the next address is tried beside the last one
             (RFC 8305); None tries them one after the other.
         interleave: Number of addresses of the first family before families alternate
@@ -67,27 +73,39 @@ async def create_connection(
         ConnectionRefusedError: The peer has no listener there.
         TimeoutError: Nobody answered within `config.connect_timeout` seconds.
         OSError: No address could be resolved, bound or reached.
+        ssl.SSLError: TLS's handshake failed: `ssl.SSLCertVerificationError` for a certificate
+            that is not trusted, or of another name.
+        ConnectionAbortedError: TLS's handshake took too long.
         ValueError: The arguments contradict each other.
+        TypeError: An argument has the wrong type.
 
     Cancellation aborts the attempt; nothing is left open.
     """
     config = config or Config()
-    tls.check_absent(ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    secure = tls.for_client(ssl, host, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    tls.check_no_ssl_socket(sock)
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host/port and sock can not be specified at the same time")
-        return await _over_socket(protocol_factory, sock, config)
-    if host is None and port is None:
-        raise ValueError("host and port was not specified and no sock specified")
-    if happy_eyeballs_delay is not None and interleave is None:
-        interleave = 1
-    infos = await udp.resolve(host, port, family=family, proto=proto, flags=flags)
-    if interleave:
-        infos = _interleave(infos, interleave)
-    attempts = [
-        functools.partial(_attempt, protocol_factory, info, local_addr, config) for info in infos
-    ]
-    return await _race(attempts, happy_eyeballs_delay, all_errors=all_errors)
+        dial = functools.partial(_over_socket, sock=sock, config=config)
+    else:
+        if host is None and port is None:
+            raise ValueError("host and port was not specified and no sock specified")
+        infos = await udp.resolve(host, port, family=family, proto=proto, flags=flags)
+        if happy_eyeballs_delay is not None and interleave is None:
+            interleave = 1
+        if interleave:
+            infos = _interleave(infos, interleave)
+        attempts = [
+            functools.partial(_attempt, info=info, local_addr=local_addr, config=config)
+            for info in infos
+        ]
+        dial = functools.partial(
+            _race, attempts=attempts, delay_s=happy_eyeballs_delay, all_errors=all_errors
+        )
+    return await (
+        dial(protocol_factory) if secure is None else secure.connect(dial, protocol_factory)
+    )
 
 
 async def open_connection(
@@ -100,7 +118,7 @@ async def open_connection(
     flags: int = 0,
     sock: socket.socket | None = None,
     local_addr: tuple[str, int] | None = None,
-    ssl: None = None,
+    ssl: SSLContext | bool | None = None,
     server_hostname: str | None = None,
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
@@ -114,13 +132,10 @@ async def open_connection(
     `limit` is the reader's buffer limit in bytes; the other arguments, the errors and
     cancellation are those of `create_connection()`.
     """
-    loop = asyncio.get_running_loop()
-    reader = StreamReader(limit=limit, loop=loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport, _ = await create_connection(
-        lambda: protocol,
-        host,
-        port,
+    connect = functools.partial(
+        create_connection,
+        host=host,
+        port=port,
         family=family,
         proto=proto,
         flags=flags,
@@ -135,12 +150,12 @@ async def open_connection(
         all_errors=all_errors,
         config=config,
     )
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+    return await writer.open_streams(connect, limit)
 
 
 async def _over_socket(
     protocol_factory: ProtocolFactory, sock: socket.socket, config: Config
-) -> Dialled:
+) -> Connected:
     udp.check_datagram_socket(sock)
     try:
         peer: Address = sock.getpeername()
@@ -155,7 +170,7 @@ async def _attempt(
     info: AddressInfo,
     local_addr: tuple[str, int] | None,
     config: Config,
-) -> Dialled:
+) -> Connected:
     """Dial one address, from the shared socket or from one of its own."""
     family, *_, address = info
     if local_addr is None:
@@ -176,7 +191,7 @@ async def _attempt(
 
 async def _dial_alone(
     endpoint: Endpoint, protocol_factory: ProtocolFactory, address: Address
-) -> Dialled:
+) -> Connected:
     endpoint.closes_when_idle = True
     try:
         return await endpoint.dial(protocol_factory, address)
@@ -220,18 +235,23 @@ def _interleave(infos: Sequence[AddressInfo], first_count: int) -> list[AddressI
 
 
 async def _race(
-    attempts: Sequence[Callable[[], Awaitable[Dialled]]], delay_s: float | None, *, all_errors: bool
-) -> Dialled:
+    protocol_factory: ProtocolFactory,
+    *,
+    attempts: Sequence[Attempt],
+    delay_s: float | None,
+    all_errors: bool,
+) -> Connected:
     """The first attempt that succeeds: one after the other, or staggered (RFC 8305 §5)."""
     errors: list[OSError] = []
     if delay_s is None:
         for attempt in attempts:
             try:
-                return await attempt()
+                return await attempt(protocol_factory)
             except OSError as exc:
                 errors.append(exc)
     else:
-        dialled, _, raised = await staggered.staggered_race(attempts, delay_s)
+        bound = [functools.partial(attempt, protocol_factory) for attempt in attempts]
+        dialled, _, raised = await staggered.staggered_race(bound, delay_s)
         if dialled is not None:
             return dialled  # type: ignore[no-any-return]
         for failure in raised:
@@ -245,8 +265,8 @@ async def _race(
 
 
 def _describe(errors: Sequence[OSError]) -> OSError:
-    """One error for several failed attempts, as asyncio words it."""
-    first = str(errors[0])
-    if all(str(error) == first for error in errors):
-        return errors[0]
+    """One error for several failed attempts: theirs if they failed alike, else asyncio's words."""
+    first = errors[0]
+    if all(type(error) is type(first) and error.errno == first.errno for error in errors):
+        return first
     return OSError("Multiple exceptions: {}".format(", ".join(str(error) for error in errors)))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from ssl import SSLContext
 from typing import Any
 
-from rudp.aio import registry, udp
+from rudp.aio import registry, tls, udp, writer
+from rudp.aio.opening import Opening
 from rudp.aio.pump import Pump
 from rudp.aio.server import Server
-from rudp.aio.streams import StreamReader
+from rudp.aio.standin import SimulatedSocket
+from rudp.aio.tls import Connected, ProtocolFactory
 from rudp.aio.tracing import Observing
 from rudp.aio.transport import ConnectionTransport
 from rudp.aio.udp import Address
@@ -20,27 +24,7 @@ from rudp.core.connection import Connection
 from rudp.core.endpoint import Endpoint as Core
 from rudp.core.states import State
 from rudp.core.stats import EndpointStats
-from rudp.errors import ConnectionAborted, Reason, error_for
-
-ProtocolFactory = Callable[[], asyncio.BaseProtocol]
-
-
-class _Opening:
-    """The owner of a connection that is being opened: tells the opener what becomes of it."""
-
-    def __init__(self, conn: Connection, opened: asyncio.Future[None]) -> None:
-        self._conn = conn
-        self._opened = opened
-
-    def dispatch(self) -> None:
-        """Resolve the future once the connection is established or gone."""
-        conn, opened = self._conn, self._opened
-        if opened.done():
-            return
-        if conn.state is State.CLOSED:
-            opened.set_exception(error_for(conn.reason or Reason.ABORTED))
-        elif conn.state >= State.ESTABLISHED:
-            opened.set_result(None)
+from rudp.errors import ConnectionAborted, Reason
 
 
 class Endpoint(Pump):
@@ -171,38 +155,59 @@ class Endpoint(Pump):
         host: str,
         port: int,
         *,
+        ssl: SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
         rendezvous: bytes | None = None,
         config: Config | None = None,
-    ) -> tuple[ConnectionTransport, asyncio.BaseProtocol]:
+    ) -> Connected:
         """Dial `host` from this socket; the addresses of a name are tried in turn.
 
         With `rendezvous` the peer is to dial us at the same time, with the same bytes: the two
         dials become one connection (RFC 9293 §3.5), through NATs too, if each dials where a server
         saw the other's *endpoint* (docs/nat.md). SYNs go out every `config.punch_interval` seconds;
         refusals are no errors, the peer may turn out to be at another address than was dialled, and
-        no server of this endpoint takes such a dial.
+        no server of this endpoint takes such a dial. Neither peer is TLS's server then: TLS begins
+        with `start_tls()`.
 
-        Args:
-            protocol_factory: Called when the connection is established.
-            host: Name or address of the peer.
-            port: Port of the peer.
+        Args: those of `rudp.create_connection()`, and
             rendezvous: 1 to 16 bytes that both peers know and nobody can guess: as much as 8
                 random ones.
             config: Settings; `connect_timeout` ends an attempt that nothing comes of.
 
-        Raises:
-            ConnectionRefusedError: The peer has no listener there.
+        Raises: what `rudp.create_connection()` raises, and
             TimeoutError: Nobody answered within `config.connect_timeout` seconds; with
                 `rendezvous` also that there is no way through the NATs.
             OSError: No address could be resolved or reached; this endpoint dials with this
                 rendezvous already.
-            TypeError, ValueError: `rendezvous` is not 1 to 16 bytes.
+            TypeError, ValueError: `rendezvous` is not 1 to 16 bytes, or comes with `ssl`.
 
         Cancellation aborts the attempt.
         """
-        infos = await udp.resolve(host, port, family=self.family)
+        if ssl and rendezvous is not None:
+            raise ValueError("ssl and rendezvous can not be specified at the same time")
+        secure = tls.for_client(
+            ssl, host, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
+        )
+        dial = functools.partial(
+            self._dial_name, host=host, port=port, rendezvous=rendezvous, config=config
+        )
+        if secure is None:
+            return await dial(protocol_factory)
+        return await secure.connect(dial, protocol_factory)
+
+    async def _dial_name(
+        self,
+        protocol_factory: ProtocolFactory,
+        *,
+        host: str,
+        port: int,
+        rendezvous: bytes | None,
+        config: Config | None,
+    ) -> Connected:
         error: OSError | None = None
-        for *_, address in infos:
+        for *_, address in await udp.resolve(host, port, family=self.family):
             try:
                 return await self.dial(protocol_factory, address, config, rendezvous)
             except OSError as exc:
@@ -215,51 +220,71 @@ class Endpoint(Pump):
         port: int,
         *,
         limit: int = 2**16,
+        ssl: SSLContext | bool | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
         rendezvous: bytes | None = None,
         config: Config | None = None,
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """`create_connection()` with a reader and a writer, as `asyncio.open_connection()`."""
-        reader = StreamReader(limit=limit, loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-        transport, _ = await self.create_connection(
-            lambda: protocol, host, port, rendezvous=rendezvous, config=config
+        connect = functools.partial(
+            self.create_connection,
+            host=host,
+            port=port,
+            ssl=ssl,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            rendezvous=rendezvous,
+            config=config,
         )
-        return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        return await writer.open_streams(connect, limit)
 
     async def create_server(
         self,
         protocol_factory: ProtocolFactory,
         *,
         backlog: int = 100,
+        ssl: SSLContext | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> Server:
         """Accept connections on this socket; one server at a time.
 
-        Raises `OSError` if the endpoint has a server already.
+        The arguments are those of `rudp.create_server()`. Raises `OSError` if the endpoint has a
+        server already.
         """
+        secure = tls.for_server(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if self._server is not None:
             raise OSError("this endpoint has a server already")
-        server = Server(self._loop, [self], protocol_factory, backlog)
+        factory = protocol_factory if secure is None else secure.over(protocol_factory)
+        server = Server(self._loop, [self], factory, backlog)
         if start_serving:
             await server.start_serving()
         return server
 
     async def start_server(
         self,
-        client_connected_cb: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any],
+        client_connected_cb: writer.ClientConnected,
         *,
         limit: int = 2**16,
         backlog: int = 100,
+        ssl: SSLContext | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> Server:
         """`create_server()` whose callback gets a reader and a writer a connection."""
-        loop = self._loop
-
-        def factory() -> asyncio.BaseProtocol:
-            reader = StreamReader(limit=limit, loop=loop)
-            return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
-
-        return await self.create_server(factory, backlog=backlog, start_serving=start_serving)
+        return await self.create_server(
+            writer.accepting_streams(client_connected_cb, limit),
+            backlog=backlog,
+            ssl=ssl,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+            start_serving=start_serving,
+        )
 
     async def dial(
         self,
@@ -276,7 +301,7 @@ class Endpoint(Pump):
         self.watch_icmp()
         conn = self._core.connect(address, self._loop.time(), config, rendezvous)
         opened: asyncio.Future[None] = self._loop.create_future()
-        conn.owner = _Opening(conn, opened)
+        conn.owner = Opening(conn, opened)
         try:
             self.flush(conn)
             await opened
@@ -325,6 +350,12 @@ class Endpoint(Pump):
             return default
         return self._transport.get_extra_info(name, default)
 
+    def shown_socket(self) -> Any:
+        """The UDP socket, a stand-in on a simulated network, None once closed."""
+        sock = self.get_extra_info("socket")
+        simulated = sock is None and self.get_extra_info("sockname") is not None
+        return SimulatedSocket(self) if simulated else sock
+
     def is_closing(self) -> bool:
         """Whether the endpoint was closed."""
         return self._stopped
@@ -360,7 +391,7 @@ class Endpoint(Pump):
         loop = self._loop
         for conn in list(self._core.connections.values()):
             if isinstance(conn.owner, ConnectionTransport):
-                conn.owner.close()
+                conn.owner.wind_down()
             else:
                 if conn.state is State.SYN_RECEIVED:
                     conn.abort(loop.time())  # nobody has it: there is nothing to deliver

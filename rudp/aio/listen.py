@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from ssl import SSLContext
 from typing import Any
 
 from rudp.aio import registry, tls, udp
-from rudp.aio.endpoint import Endpoint, ProtocolFactory
+from rudp.aio.endpoint import Endpoint
 from rudp.aio.server import Server
-from rudp.aio.streams import StreamReader
+from rudp.aio.tls import ProtocolFactory
 from rudp.aio.udp import Address
+from rudp.aio.writer import ClientConnected, accepting_streams
 from rudp.config import Config
-
-ClientConnected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
 
 async def create_server(
@@ -26,7 +26,7 @@ async def create_server(
     flags: int = socket.AI_PASSIVE,
     sock: socket.socket | None = None,
     backlog: int = 100,
-    ssl: None = None,
+    ssl: SSLContext | None = None,
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
     keep_alive: bool | None = None,
@@ -45,10 +45,13 @@ async def create_server(
         flags: Passed to `getaddrinfo()`.
         sock: A bound UDP socket to use instead; the server takes it over.
         backlog: Connections that may be half-open at a time; further SYNs are dropped.
-        ssl: Must be None, and so must the other TLS arguments: not supported yet.
+        ssl: A context for TLS; None for no TLS (`rudp.aio.tls`).
         reuse_address: Accepted and ignored: UDP has no TIME-WAIT that it would override.
         reuse_port: Set SO_REUSEPORT, for several processes on one port.
         keep_alive: True asks for keepalive probes after 75 s unless `config.keepalive` is set.
+        ssl_handshake_timeout: Seconds for TLS's handshake; 60 by default.
+        ssl_shutdown_timeout: Seconds that `close()` waits for the peer to end TLS, too; 30 by
+            default.
         start_serving: False leaves that to `server.start_serving()`.
         config: Settings of the connections.
 
@@ -57,14 +60,18 @@ async def create_server(
         ValueError: The arguments contradict each other.
         TypeError: An argument has the wrong type.
 
-    Cancellation leaves no socket open.
+    A client that fails TLS's handshake is turned away; neither the protocol nor the server hears
+    of it. Cancellation leaves no socket open.
     """
     config = config or Config()
-    tls.check_absent(ssl, None, ssl_handshake_timeout, ssl_shutdown_timeout)
+    secure = tls.for_server(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    tls.check_no_ssl_socket(sock)
+    if secure is not None:
+        protocol_factory = secure.over(protocol_factory)
     if keep_alive and config.keepalive is None:
         config = config.replace(keepalive=_KEEP_ALIVE_S)
     if not isinstance(backlog, int):
-        raise TypeError(f"backlog must be an int, not {backlog!r}")
+        raise TypeError(f"backlog must be an integer, not {backlog!r}")
     if sock is not None:
         if host is not None or port is not None:
             raise ValueError("host/port and sock can not be specified at the same time")
@@ -102,12 +109,7 @@ async def start_server(
     function becomes a task. `limit` is the readers' buffer limit in bytes. The other arguments
     and the errors are those of `create_server()`.
     """
-    loop = asyncio.get_running_loop()
-
-    def factory() -> asyncio.BaseProtocol:
-        reader = StreamReader(limit=limit, loop=loop)
-        return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
-
+    factory = accepting_streams(client_connected_cb, limit)
     return await create_server(factory, host, port, config=config, **kwds)
 
 
@@ -125,11 +127,8 @@ async def _addresses(
         hosts = [host]
     else:
         hosts = list(host)
-    loop = asyncio.get_running_loop()
     found: dict[tuple[int, Address], None] = {}
     for one in hosts:
-        if one is None and udp.has_own_network(loop):
-            one = str(udp.origin_of(loop))
         for info in await udp.resolve(one, port or 0, family=family, flags=flags):
             found[info[0], info[4]] = None
     return list(found)

@@ -7,15 +7,18 @@ acknowledged when `asyncio.run()` comes to its end gets `Config.linger` seconds.
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections.abc import AsyncIterator, Hashable
 from typing import TYPE_CHECKING
 
 from rudp.aio import tracing
+from rudp.aio.udp import has_own_network
 from rudp.core.stats import EndpointStats
 
 if TYPE_CHECKING:
     from rudp.aio.endpoint import Endpoint
+    from rudp.aio.monitor import Monitor
     from rudp.aio.udp import Address
 
 
@@ -23,7 +26,8 @@ class LoopEndpoints:
     """The endpoints of one event loop.
 
     `shared` are the sockets of connections that name no local address, by what they depend on,
-    `traces` the files that connections are recorded to.
+    `traces` the files that connections are recorded to; `monitors` tell other processes about all
+    of them (`rudp.aio.monitor`).
     """
 
     def __init__(self) -> None:
@@ -32,6 +36,7 @@ class LoopEndpoints:
         self.past = EndpointStats()
         """What endpoints that are closed had counted."""
         self.traces = tracing.of_environment()
+        self.monitors: list[Monitor] = []
         self.lifeline: AsyncIterator[None] | None = None
 
     def forget(self, endpoint: Endpoint) -> None:
@@ -72,6 +77,11 @@ async def of_running_loop() -> LoopEndpoints:
         known = _loops[loop] = LoopEndpoints()
         known.lifeline = _lifeline(known)
         await anext(known.lifeline)
+        where = os.environ.get("RUDP_TOP")
+        if where and not has_own_network(loop):
+            from rudp.aio import monitor  # costs nothing when off
+
+            await monitor.serve_from_environment(known, where)
     return known
 
 
@@ -83,6 +93,8 @@ async def _lifeline(known: LoopEndpoints) -> AsyncIterator[None]:
     finally:
         # The generator holds the loop (its finalizer hook), which would keep the loop for ever.
         known.lifeline = None
+        for one in list(known.monitors):
+            one.close()
         try:
             await asyncio.gather(*(endpoint.aclose() for endpoint in list(known.endpoints)))
         finally:

@@ -114,6 +114,7 @@ class LossyRelay:
         self._pending_bytes = 0
         self._sequence = 0  # keeps deliveries of equal time in the order in which they were sent
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0  # uvloop's handles do not always tell when they are due
         self._closed = False
         self.stats = RelayStats()
         self._address: tuple[str, int] = sock.getsockname()[:2]
@@ -286,9 +287,10 @@ class LossyRelay:
             return
         next_s = pending[0][0]
         if self._timer is not None:
-            if self._timer.when() <= next_s:
+            if self._timer_s <= next_s:
                 return
             self._timer.cancel()
+        self._timer_s = next_s
         self._timer = self._loop.call_at(next_s, self._on_timer)
 
     def _on_timer(self) -> None:

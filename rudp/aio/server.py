@@ -43,10 +43,14 @@ class Server(asyncio.AbstractServer):
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """The UDP sockets; empty once the server is closed."""
+        """The UDP sockets; empty once the server is closed.
+
+        On `rudp.sim`, which has none, they are stand-ins that know what programs look for here:
+        the port that they got.
+        """
         if self._endpoints is None:
             return ()
-        return tuple(endpoint.get_extra_info("socket") for endpoint in self._endpoints)
+        return tuple(endpoint.shown_socket() for endpoint in self._endpoints)
 
     @property
     def sockaddrs(self) -> tuple[Any, ...]:
@@ -68,14 +72,19 @@ class Server(asyncio.AbstractServer):
 
         Raises `RuntimeError` once the server is closed.
         """
+        if self._start():
+            await asyncio.sleep(0)
+
+    def _start(self) -> bool:
+        """Accept connections; whether that is new."""
         if self._endpoints is None:
             raise RuntimeError(f"server {self!r} is closed")
         if self._serving:
-            return
+            return False
         self._serving = True
         for endpoint in self._endpoints:
             endpoint.listen(self, self._protocol_factory, self._backlog)
-        await asyncio.sleep(0)
+        return True
 
     async def serve_forever(self) -> None:
         """Accept connections until cancelled, which closes the server.
@@ -84,9 +93,7 @@ class Server(asyncio.AbstractServer):
         """
         if self._forever is not None:
             raise RuntimeError(f"server {self!r} is already being awaited on serve_forever()")
-        if self._endpoints is None:
-            raise RuntimeError(f"server {self!r} is closed")
-        await self.start_serving()
+        self._start()
         self._forever = self._loop.create_future()
         try:
             await self._forever
@@ -114,9 +121,10 @@ class Server(asyncio.AbstractServer):
         self._wake_if_over()
 
     def close_clients(self) -> None:
-        """Close the transports of all connections (asyncio has this from Python 3.13 on)."""
+        """Close the transports of all connections (asyncio has this from Python 3.13 on); TLS
+        is ended in order."""
         for transport in list(self._clients):
-            transport.close()
+            transport.wind_down()
 
     def abort_clients(self) -> None:
         """Abort the transports of all connections (asyncio has this from Python 3.13 on)."""

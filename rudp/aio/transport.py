@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import warnings
 from asyncio import constants, transports
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from rudp.aio import udp
+from rudp.aio.delivery import Delivery
+from rudp.aio.socketview import StreamSocketView
+from rudp.aio.tls import TlsProtocol
 from rudp.core.connection import Connection, Notice
 from rudp.core.states import State
 from rudp.errors import error_for
@@ -64,6 +66,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         self._last_sockname: Any = None
         self._dispatching = False
         self._ended = False
+        self._delivery: Delivery | None = None
+        self._socket_view: StreamSocketView | None = None
         self.set_protocol(protocol)
         conn.owner = self
         if server is not None:
@@ -80,8 +84,16 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             )
 
     def start(self) -> None:
-        """Call `connection_made`, then begin to read; in the order that asyncio does."""
-        self._call(self._protocol.connection_made, self)
+        """Call `connection_made`, then begin to read; in the order that asyncio does.
+
+        An exception there is reported and closes nothing, as on asyncio's loops.
+        """
+        try:
+            self._protocol.connection_made(self)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - asyncio's contract: the handler hears of it
+            self._report(exc, "protocol.connection_made() call failed.")
         self._loop.call_soon(self.serve)
 
     # -- protocol and information ------------------------------------------------------------
@@ -89,7 +101,10 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what arrives from now on to `protocol`."""
         self._protocol = protocol
-        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        # asyncio goes by the class, uvloop by the method; nobody has both and means the other.
+        self._buffered = isinstance(protocol, asyncio.BufferedProtocol) or (
+            hasattr(protocol, "get_buffer") and not isinstance(protocol, asyncio.Protocol)
+        )
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The current protocol."""
@@ -97,7 +112,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`peername`, `sockname`, `socket` as asyncio has them; `rudp_info`: a
-        `rudp.ConnectionInfo`, taken when asked for."""
+        `rudp.ConnectionInfo`, taken when asked for; `rudp_transport`: this transport, also when
+        asked through what lies over it, as TLS does."""
         if name == "peername":
             return self._conn.peer
         if name == "rudp_info":
@@ -105,9 +121,18 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         if name == "sockname":
             return self._sockname(default)
         if name == "socket":
-            value = self._endpoint.get_extra_info(name)
-            return default if value is None else StreamSocketView(value, self._conn.peer)
+            return self._socket() or default
+        if name == "rudp_transport":
+            return self
         return super().get_extra_info(name, default)
+
+    def _socket(self) -> StreamSocketView | None:
+        value = self._endpoint.shown_socket()
+        if value is None:
+            return None
+        if self._socket_view is None:  # programs compare it by identity
+            self._socket_view = StreamSocketView(value, self._conn)
+        return self._socket_view
 
     def _sockname(self, default: Any) -> Any:
         name = self._endpoint.get_extra_info("sockname", self._last_sockname)
@@ -161,6 +186,13 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         sender = self._conn.sender
         return max(0, len(sender.buffer) - sender.capacity)
 
+    @property
+    def delivery(self) -> Delivery:
+        """What became of the bytes written: for `rudp.acknowledged()`."""
+        if self._delivery is None:
+            self._delivery = Delivery(self._conn)
+        return self._delivery
+
     # -- reading ---------------------------------------------------------------------------
 
     def is_reading(self) -> bool:
@@ -192,6 +224,13 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
         self._endpoint.flush(self._conn)
         self.serve()
 
+    def wind_down(self) -> None:
+        """`close()`, where there is TLS after that has said its goodbye."""
+        if isinstance(self._protocol, TlsProtocol) and not self._closing:
+            self._protocol.close()
+        else:
+            self.close()
+
     def abort(self) -> None:
         """End at once: what is not sent is dropped, the peer is reset."""
         self._force_close(None)
@@ -208,15 +247,18 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             if self._loop.get_debug():
                 logger.debug("%r: %s", self, message, exc_info=True)
         else:
-            self._loop.call_exception_handler(
-                {
-                    "message": message,
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": self._protocol,
-                }
-            )
+            self._report(exc, message)
         self._force_close(exc)
+
+    def _report(self, exc: BaseException, message: str) -> None:
+        self._loop.call_exception_handler(
+            {
+                "message": message,
+                "exception": exc,
+                "transport": self,
+                "protocol": self._protocol,
+            }
+        )
 
     # -- the endpoint's side -----------------------------------------------------------------
 
@@ -254,6 +296,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             self._take_notices()
         if self._ended and (self._closing or self._eof_delivered):
             self._lose(None)
+        if self._delivery is not None:
+            self._delivery.update()
 
     def _deliver(self) -> None:
         receiver = self._conn.receiver
@@ -262,10 +306,19 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
                 if not self._deliver_buffered():
                     return
             else:
-                chunk = receiver.take_some(_READ_BYTES)
-                protocol: Any = self._protocol
-                if not self._call(protocol.data_received, chunk):
+                if not self._deliver_bytes(receiver.take_some(_READ_BYTES)):
                     return
+
+    def _deliver_bytes(self, chunk: bytes) -> bool:
+        protocol: Any = self._protocol
+        try:
+            protocol.data_received(chunk)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # noqa: BLE001
+            self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+            return False
+        return True
 
     def _deliver_buffered(self) -> bool:
         protocol: Any = self._protocol
@@ -315,6 +368,8 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             return
         self._lost = self._closing = True
         self._loop.call_soon(self._call_connection_lost, exc)
+        if self._delivery is not None:
+            self._delivery.end(exc)
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
         protocol = self._protocol
@@ -326,17 +381,6 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
             self._protocol = _NO_PROTOCOL
             if server is not None:
                 server._detach(self)
-
-    def _call(self, callback: Any, argument: Any) -> bool:
-        try:
-            callback(argument)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:  # noqa: BLE001
-            name = getattr(callback, "__name__", "callback")
-            self._fatal_error(exc, f"Fatal error: protocol.{name}() call failed.")
-            return False
-        return True
 
     def _can_take(self, data: object) -> bool:
         if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -355,39 +399,3 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
 
 
 _NO_PROTOCOL = asyncio.Protocol()
-
-
-class StreamSocketView:
-    """The endpoint's UDP socket as programs expect a stream's socket to be.
-
-    Options of TCP (`TCP_NODELAY` and its like) are accepted and change nothing: there is no
-    Nagle algorithm to turn off. Everything else goes to the UDP socket, which other connections
-    share.
-    """
-
-    __slots__ = ("_peer", "_sock")
-
-    def __init__(self, sock: Any, peer: object) -> None:
-        self._sock = sock
-        self._peer = peer
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._sock!r} peer={self._peer!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def getpeername(self) -> object:
-        """The connection's peer."""
-        return self._peer
-
-    def setsockopt(self, level: int, *option: Any) -> None:
-        """Set a socket option; those of TCP are harmless."""
-        if level != socket.IPPROTO_TCP:
-            self._sock.setsockopt(level, *option)
-
-    def getsockopt(self, level: int, *option: Any) -> Any:
-        """Get a socket option; those of TCP read as set, as TCP_NODELAY would."""
-        if level == socket.IPPROTO_TCP:
-            return 1
-        return self._sock.getsockopt(level, *option)

@@ -36,5 +36,12 @@ class _Commands(click.Group):
 def main() -> None:
     """Reliable byte streams over UDP, from the shell.
 
-    Every subcommand explains itself: rudp COMMAND --help
+    Every subcommand explains itself, with examples: rudp COMMAND --help
+
+    \b
+    Exit codes of all of them:
+      0    what was asked for is done
+      1    the network or the peer did not do it (one line on stderr says why)
+      2    the command line was wrong
+      130  Ctrl-C; 143 SIGTERM (0 for servers, which end that way)
     """

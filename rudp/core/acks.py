@@ -104,6 +104,7 @@ def _without_news(
         _on_window(conn, now_s)
     elif conn.timers.is_set(Timer.PERSIST):
         conn.timers.stop(Timer.GIVE_UP)  # a probe was answered: the peer lives (MUST-37)
+        sender.unanswered_probes = 0
 
 
 def update_window(sender: Sender, seg: Segment, seq: int, ack: int) -> bool:
@@ -240,6 +241,7 @@ def _on_window(conn: Connection, now_s: float) -> None:
         conn.arm_give_up()
     else:
         conn.timers.stop(Timer.GIVE_UP)
+        sender.unanswered_probes = 0
     if sender.usable_window() > 0:
         conn.timers.stop(Timer.PERSIST)
         sender.persist_backoff = 0
@@ -300,6 +302,8 @@ def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: f
     sender = conn.sender
     prior_in_flight, rtt_s, lost, marked, was_full, in_recovery = told
     cc, newest = sender.cc_in_use, delivery.newest
+    if newest is not None and newest.end - newest.start >= sender.mss:
+        sender.mtu.on_acked(sender.mtu.size)
     # In slow start half a window in use is use enough: it doubles within the round (RFC 7661).
     half_used = 2 * prior_in_flight >= sender.cwnd
     limited = was_full or (half_used and (cc is None or cc.cwnd < cc.ssthresh))
@@ -318,8 +322,6 @@ def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: f
     round_start = newest is not None and prior_delivered >= sender.next_round_delivered
     if round_start:
         sender.next_round_delivered = ledger.delivered
-        if newest is not None and newest.end - newest.start >= sender.mss:
-            sender.mtu.on_acked(sender.mtu.size)
     if delivery.rate and not (app_limited and delivery.rate < sender.delivery_rate):
         sender.delivery_rate = delivery.rate
     # RFC 5681 §3.2, step 1: duplicates let new data out (RFC 3042), and do not open the window.

@@ -42,7 +42,7 @@ def arrive(conn: Connection, seg: Segment, now_s: float) -> None:
     if not _passes(conn, seg, seq, length, now_s):
         return
     if flags & RST:
-        _reset(conn, seq, now_s)
+        _reset(conn, seg, seq, now_s)
         return
     if flags & SYN:
         conn.challenge(now_s)  # RFC 5961 §4.2
@@ -106,7 +106,7 @@ def _proves_another_peer(conn: Connection, seg: Segment, seq: int) -> bool:
     return kind == SYN | ACK and from_wire(seg.ack, conn.sender.iss) == conn.sender.iss + 1
 
 
-def _reset(conn: Connection, seq: int, now_s: float) -> None:
+def _reset(conn: Connection, seg: Segment, seq: int, now_s: float) -> None:
     """A reset in the window counts only at exactly RCV.NXT (RFC 5961 §3.2)."""
     if seq != conn.receiver.rcv_nxt:
         conn.challenge(now_s)
@@ -117,7 +117,8 @@ def _reset(conn: Connection, seq: int, now_s: float) -> None:
     elif conn.is_delivered:
         conn.finish()  # the peer has all of it and has forgotten us: nothing is lost
     else:
-        conn.fail(Reason.RESET_BY_PEER)
+        stranger = seg.options.unknown_id
+        conn.fail(Reason.UNKNOWN_TO_PEER if stranger else Reason.RESET_BY_PEER)
 
 
 def _acknowledge(conn: Connection, seg: Segment, seq: int, now_s: float) -> bool:

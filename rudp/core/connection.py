@@ -34,6 +34,7 @@ Address = Hashable
 _CHALLENGES_PER_S = 10.0
 _CHALLENGES_MAX = 10.0
 _ORPHAN_FIN_RTOS = 3
+_FIN_SENT = frozenset((State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK))
 
 
 class Notice(enum.Enum):
@@ -99,6 +100,7 @@ class Connection:
         "stats",
         "timers",
         "ts_offset",
+        "undelivered",
     )
 
     def __init__(
@@ -124,6 +126,8 @@ class Connection:
         self.finished = False
         """The application has been told that all it wrote arrived."""
         self.reason: Reason | None = None
+        self.undelivered = 0
+        """Bytes that were not acknowledged when the connection ended."""
         self.owner: object = None
         """For whoever drives the connection; not used here."""
         self.armed_s = NEVER
@@ -343,7 +347,7 @@ class Connection:
         if self._unread:
             self.note_finished()
             self.abort(now_s, Reason.DATA_AFTER_CLOSE)
-        elif self.state is State.LAST_ACK and not self.timers.is_set(Timer.LINGER):
+        elif self.state in _FIN_SENT and not self.timers.is_set(Timer.LINGER):
             wait_s = max(1.0, _ORPHAN_FIN_RTOS * sender.rtt.rto_s)
             self.timers.set(Timer.LINGER, now_s + wait_s)
 
@@ -459,6 +463,7 @@ class Connection:
         self.move(event)
         self.timers.stop_all()
         self.probe_seq = None
+        self.undelivered = len(self.sender.buffer)
         self.sender.buffer.release(self.sender.buffer.end)
         self.sender.ledger.close()
         self.notices.append(Notice.CLOSED)

@@ -105,11 +105,12 @@ def _on_persist(conn: Connection, now_s: float) -> None:
         # The override time-out of silly-window avoidance: send what fits (§3.8.6.2.1, case 4).
         sender.override = True
         return
-    if not conn.timers.is_set(Timer.GIVE_UP):
+    if not sender.unanswered_probes:
         # Patience is counted from the first probe that is not answered.
         sender.progress_s = now_s
         conn.arm_give_up()
     sender.persist_backoff += 1
+    sender.unanswered_probes += 1
     conn.stats.zero_window_probes += 1
     conn.probe_seq = sender.ledger.snd_una - 1
     conn.timers.set(Timer.PERSIST, now_s + conn.persist_interval_s())
@@ -153,6 +154,11 @@ def _on_give_up(conn: Connection, now_s: float) -> None:
     elif conn.sender.outstanding and conn.sender.rtt.backoff < _LEAST_RETRANSMISSIONS:
         # On a path with round trips of seconds the time is over before the tries are.
         conn.timers.set(Timer.GIVE_UP, now_s + conn.sender.rtt.rto_s)
+    elif conn.timers.is_set(Timer.PERSIST) and (
+        conn.sender.unanswered_probes <= _LEAST_RETRANSMISSIONS
+    ):
+        # Probes a minute apart are two in the time of R2, and two are easily lost.
+        conn.timers.set(Timer.GIVE_UP, now_s + conn.persist_interval_s())
     else:
         conn.abort(now_s, Reason.RETRANSMISSION_TIMEOUT)
 

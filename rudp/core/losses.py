@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rudp.config import HEADER_BYTES
 from rudp.congestion import LossEvent
+from rudp.core.mtu import MIN_PLPMTU
 from rudp.core.timers import Timer
 from rudp.recovery.dupthresh import DUP_THRESH
 from rudp.recovery.prr import Prr
@@ -81,6 +83,8 @@ def detect(conn: Connection, delivered: int, flight_size: int, now_s: float) -> 
             sender.mtu.on_probe_lost(now_s)
             continue
         total += size
+        if entry.retransmitted and entry.start == ledger.snd_una:
+            _repeat_by_size(conn, size, now_s)
         since = ledger.lost_total - entry.at.lost
         sender.cc.on_lost(
             LossEvent(now_s, size, entry.tx_in_flight, since, entry.at.app_limited, entry.sent_s)
@@ -168,9 +172,26 @@ def _timeout_by_size(conn: Connection, now_s: float) -> None:
     if sender.mtu_probe is not None:
         sender.mtu_probe = None
         sender.mtu.on_probe_lost(now_s)
-    if sender.outstanding >= sender.mss and sender.mtu.on_timeout(now_s):
+    if _is_large(min(sender.outstanding, sender.mss)) and sender.mtu.on_timeout(now_s):
         conn.stats.mtu_falls += 1
         sender.set_mss()
+
+
+def _repeat_by_size(conn: Connection, size: int, now_s: float) -> None:
+    """The oldest data was lost once more. Where what is small goes on arriving, no timer expires,
+    and it may be its size that the path does not take (RFC 8899 §4.3); judged once a round trip."""
+    sender = conn.sender
+    if not _is_large(size) or now_s < sender.doubt_size_at_s:
+        return
+    sender.doubt_size_at_s = now_s + (sender.rtt.srtt_s or 0.0)
+    if sender.mtu.on_loss_suspicion(now_s):
+        conn.stats.mtu_falls += 1
+        sender.set_mss()
+
+
+def _is_large(size: int) -> bool:
+    """Whether a datagram with `size` bytes of payload can be too large for a path."""
+    return size + HEADER_BYTES > MIN_PLPMTU
 
 
 def on_too_big(conn: Connection, size: int, now_s: float) -> None:

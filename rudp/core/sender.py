@@ -48,6 +48,7 @@ class Sender:
         "buffer",
         "cc_in_use",
         "delivery_rate",
+        "doubt_size_at_s",
         "dup_acks",
         "ecn",
         "fin_queued",
@@ -82,6 +83,7 @@ class Sender:
         "tail_probe",
         "tell_at_s",
         "timeout_s",
+        "unanswered_probes",
         "undo",
         "untold_bytes",
     )
@@ -92,6 +94,8 @@ class Sender:
         self.buffer = SendBuffer(iss + 1)
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
         self.mtu = PathMtu(config.base_datagram_size, config.max_datagram_size)
+        self.doubt_size_at_s = 0.0
+        """Before this a repeated loss is no further reason to doubt the path MTU."""
         self.mtu_probe: tuple[int, int] | None = None
         """The sequence numbers of a path MTU probe whose fate is open."""
         self.ecn: EcnSender | None = None
@@ -119,6 +123,8 @@ class Sender:
         self.override = False
         """The override time-out has expired: send even a silly amount (§3.8.6.2.1, case 4)."""
         self.persist_backoff = 0
+        self.unanswered_probes = 0
+        """Zero-window probes since the peer last answered one."""
         self.next_round_delivered = 0
         """A round trip ends when something sent after this much was delivered arrives."""
         self.full_until = iss

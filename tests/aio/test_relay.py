@@ -6,8 +6,9 @@ import asyncio
 import gc
 import random
 import socket
+import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -416,3 +417,32 @@ def test_a_random_link_delivers_exactly_what_it_decided(loop_name: str, seed: in
     module = pytest.importorskip(loop_name)
     with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
         runner.run(exchange(seed))
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"])
+def test_a_timer_that_is_due_when_it_is_set_does_not_hinder(
+    loop_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop gives a plain handle, that does not know its time, for what is due at once."""
+    failures: list[object] = []
+    send = LossyRelay._send
+
+    def slow_send(relay: LossyRelay, *what: Any) -> None:
+        time.sleep(0.01)  # what comes next is overdue by then
+        asyncio.get_running_loop().call_soon(relay._deliver)
+        send(relay, *what)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, why: failures.append(why))
+        link = Scripted(*[[(0.0, None), (0.002, None), (0.05, None)]] * 3)
+        async with relayed(link) as (server, relay), peer(relay.address) as client:
+            for n in range(3):
+                client.transport.sendto(b"%d" % n)
+                for _ in range(3):
+                    assert await server.receive() == b"%d" % n
+
+    monkeypatch.setattr(LossyRelay, "_send", slow_send)
+    module = pytest.importorskip(loop_name)
+    with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
+        runner.run(main())
+    assert failures == []

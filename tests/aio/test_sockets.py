@@ -12,7 +12,8 @@ import pytest
 import rudp
 from rudp.aio import capabilities
 from rudp.aio.batched import BatchedTransport
-from rudp.aio.transport import StreamSocketView
+from rudp.aio.socketview import StreamSocketView
+from rudp.core.connection import Connection, Identity
 
 from .support import RunReal, echo, end, round_trip
 
@@ -149,7 +150,8 @@ class FakeSocket:
 
 def test_the_view_passes_on_what_is_not_tcp_s() -> None:
     sock = FakeSocket()
-    view = StreamSocketView(sock, ("127.0.0.1", 2))
+    conn = Connection(rudp.Config(), Identity(1, 0, 0), ("127.0.0.1", 2), 0.0)
+    view = StreamSocketView(sock, conn)
     view.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     assert view.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
     assert sock.calls == []
@@ -184,7 +186,7 @@ def test_the_socket_of_a_transport_is_a_view_with_its_peer(run_real: RunReal) ->
     run_real(main())
 
 
-def test_in_a_simulated_network_there_is_no_system_socket(
+def test_in_a_simulated_network_a_stand_in_tells_the_addresses(
     network: rudp.sim.Network, rudp_sim: object
 ) -> None:
     async def main() -> None:
@@ -192,10 +194,34 @@ def test_in_a_simulated_network_there_is_no_system_socket(
             server = await rudp.start_server(echo, "10.0.0.2", 7000)
         with network.host("left"):
             _, writer = await rudp.open_connection("10.0.0.2", 7000)
-        assert writer.get_extra_info("socket") is None
-        assert writer.get_extra_info("socket", "none") == "none"
+        shown = writer.get_extra_info("socket")
+        assert shown.getpeername() == server.sockets[0].getsockname() == ("10.0.0.2", 7000)
+        assert shown.getsockname() == writer.get_extra_info("sockname")
+        assert (shown.family, shown.type, shown.fileno()) == (socket.AF_INET, socket.SOCK_DGRAM, -1)
+        shown.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        assert shown.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
+        assert "7000" in repr(server.sockets)
         assert server.sockaddrs == (("10.0.0.2", 7000),)
         await end(writer)
+        await asyncio.sleep(100)
+        assert writer.get_extra_info("socket", "none") == "none"
         server.close()
 
     rudp_sim(main)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("host", [None, ""])
+def test_in_a_simulated_network_no_host_is_every_address(
+    network: rudp.sim.Network, rudp_sim: object, host: str | None
+) -> None:
+    async def main() -> None:
+        with network.host("right"):
+            server = await rudp.start_server(echo, host, 7000)
+        with network.host("left"):
+            reader, writer = await rudp.open_connection("right", 7000)
+        writer.write(b"alive")
+        assert await reader.readexactly(5) == b"alive"
+        await end(writer)
+        server.close()
+
+    rudp_sim(main, check_leaks=False)  # type: ignore[operator]

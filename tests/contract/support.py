@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -240,7 +241,7 @@ async def end_connection(writer: asyncio.StreamWriter) -> None:
     done, _ = await asyncio.wait({closed}, timeout=CLEANUP_DEADLINE_S)
     assert done, "an aborted connection did not end"
     error = None if closed.cancelled() else closed.exception()
-    assert error is None or isinstance(error, ConnectionError), error
+    assert error is None or isinstance(error, (ConnectionError, ssl.SSLError)), error
 
 
 async def end_server(server: asyncio.Server) -> None:

@@ -17,6 +17,7 @@ from .support import (
     Echo,
     Recorder,
     Serve,
+    _Recording,
     address_of,
     fill,
     loop_passes,
@@ -60,6 +61,12 @@ class RaisesOnBufferUpdated(BufferedRecorder):
         raise Boom
 
 
+class RaisesOnMade(Recorder):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        raise Boom
+
+
 @pytest.mark.parametrize("factory", [RaisesOnData, RaisesOnEof, RaisesOnBufferUpdated])
 @pytest.mark.parametrize("side", ["client", "server"])
 async def test_an_exception_in_a_callback_ends_the_connection_with_it(
@@ -92,19 +99,62 @@ async def test_a_buffered_protocol_without_a_usable_buffer_ends_its_connection(
     loop_errors.clear()
 
 
+async def test_a_protocol_without_the_method_ends_its_connection(
+    connect_protocols: ConnectProtocols, loop_errors: LoopErrors
+) -> None:
+    """Nor does the missing method reach whoever reads the socket."""
+
+    class Deaf(_Recording, asyncio.BaseProtocol):
+        pass
+
+    client, server = await connect_protocols(Recorder, Deaf)
+    client.transport.write(b"x")
+    assert isinstance(await server.lost, AttributeError | TypeError)
+    await client.lost
+    assert len(loop_errors) == 1
+    loop_errors.clear()
+
+
+@pytest.mark.not_on("tcp-asyncio", because="it goes by the class")
+async def test_a_protocol_with_get_buffer_is_a_buffered_one(
+    connect_protocols: ConnectProtocols,
+) -> None:
+    class Buffered(_Recording, asyncio.BaseProtocol):
+        get_buffer = BufferedRecorder.get_buffer
+        buffer_updated = BufferedRecorder.buffer_updated
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.buffer = bytearray(100)
+            self.size_hints: list[int] = []
+
+    client, server = await connect_protocols(Recorder, Buffered)
+    client.transport.write(b"into the buffer")
+    await server.until(lambda: server.received == b"into the buffer")
+
+
 async def test_an_exception_in_connection_made_is_reported(
     connect_protocols: ConnectProtocols, loop_errors: LoopErrors
 ) -> None:
-    """Neither loop closes the connection for it; the peer need not notice."""
-
-    class RaisesOnMade(Recorder):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            raise Boom
-
+    """Neither loop closes the connection for it; the peer does not notice."""
     await connect_protocols(Recorder, RaisesOnMade)
     await loop_passes()
     take_boom(loop_errors)
+
+
+@pytest.mark.not_on("tcp-uvloop", because="it does not begin to read")
+async def test_after_an_exception_in_connection_made_the_connection_lives(
+    connect_protocols: ConnectProtocols, loop_errors: LoopErrors
+) -> None:
+    for factories in ((Recorder, RaisesOnMade), (RaisesOnMade, Recorder)):
+        client, server = await connect_protocols(*factories)
+        await loop_passes()
+        take_boom(loop_errors)
+        client.transport.write(b"alive")
+        await server.until(lambda server=server: server.received == b"alive")
+        client.transport.close()
+        assert await server.lost is None
+        assert await client.lost is None
 
 
 async def test_an_exception_in_connection_lost_is_reported(

@@ -135,6 +135,17 @@ async def test_serve_forever_starts_serving_and_ends_when_cancelled(
     assert tuple(server.sockets) == ()
 
 
+async def test_serve_forever_cancelled_at_once_still_closes_the_server(serve: Serve) -> None:
+    server = await serve(echo, start_serving=False)
+    serving = asyncio.create_task(server.serve_forever())
+    await asyncio.sleep(0)
+    assert server.is_serving()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert not server.is_serving()
+
+
 @pytest.mark.not_on("tcp-uvloop", because="it goes on until it is cancelled")
 async def test_serve_forever_ends_when_the_server_is_closed(serve: Serve) -> None:
     server = await serve(echo)

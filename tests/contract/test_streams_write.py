@@ -203,6 +203,16 @@ async def test_write_after_the_connection_ended_does_no_harm(ends: Ends) -> None
             pass
 
 
+async def test_drain_right_after_close_is_a_connection_reset_error(ends: Ends) -> None:
+    """The stack has taken everything: nothing is left to drain, and more goes nowhere."""
+    client, _ = ends
+    client.writer.write(b"x")
+    client.writer.close()
+    with pytest.raises(ConnectionResetError):
+        client.writer.write(b"to nobody")
+        await client.writer.drain()
+
+
 async def test_many_tasks_may_write_and_drain(connect_streams: ConnectStreams) -> None:
     client, server = await connect_streams()
     records = [bytes([number]) * 20_000 for number in range(50)]

@@ -146,6 +146,12 @@ async def test_the_socket_names_its_port_and_takes_tcp_nodelay(pair: Pair) -> No
     await server.until(lambda: server.received == b"after setsockopt")
 
 
+async def test_the_socket_of_a_transport_is_always_the_same(transport: Any) -> None:
+    sock = transport.get_extra_info("socket")
+    assert transport.get_extra_info("socket") is sock
+    assert sock.getpeername() == transport.get_extra_info("peername")
+
+
 async def test_the_socket_of_a_transport_is_of_the_stacks_type(stack: Stack, pair: Pair) -> None:
     for side in pair:
         assert side.transport.get_extra_info("socket").type == stack.socket_type

@@ -365,6 +365,31 @@ def test_last_ack_of_an_orphan() -> None:
     """)
 
 
+def test_the_first_fin_of_an_orphan_is_not_waited_for_either() -> None:
+    """RFC 9293 §3.6: a peer that has vanished does not hold up an application that has closed."""
+    script = Script().established()
+    script.play("""
+        0     close
+        0     > FA seq=1
+        200   > FA seq=1
+        600   > FA seq=1
+        999   state FIN_WAIT_1
+        1000  notice FINISHED
+        1400  > FA seq=1
+        1500  < A seq=1 ack=2
+        1500  state FIN_WAIT_2
+    """)
+
+
+def test_an_orphan_waits_for_its_data() -> None:
+    """RFC 9293 §3.6: what is not acknowledged is not delivered."""
+    script = Script().established()
+    script.play("0 send 10\n> PA seq=1 len=10\nclose\n> FA seq=11")
+    script.advance(60_000)
+    assert script.conn.state is State.FIN_WAIT_1
+    assert Notice.FINISHED not in script.notices
+
+
 def test_close_and_abort_twice() -> None:
     """RFC 9293 §3.10.4 and §3.10.5: what is closing or closed stays as it is."""
     script = Script().established()

@@ -111,7 +111,7 @@ def test_peer_that_restarted() -> None:
     pair.flush(pair.a, left)
     pair.run(0.05)
     assert left.state is State.CLOSED
-    assert left.reason is Reason.RESET_BY_PEER
+    assert left.reason is Reason.UNKNOWN_TO_PEER
     assert right.state is State.ESTABLISHED
 
 

@@ -114,6 +114,25 @@ def test_answered_probes_outlive_every_timeout(config: Config) -> None:
     script.play("state ESTABLISHED\n< A seq=1 ack=1 win=1000\n> PA seq=1 len=500")
 
 
+def test_probes_a_minute_apart_are_given_up_by_their_number() -> None:
+    """RFC 9293 §3.8.3 (MUST-20): R2 has room for two of them only, which any path may lose."""
+    script = Script().established(options="win=0 mss=1000 ws=0")
+    script.play("0 send 500\nquiet")
+    at_ms, wait_ms = 0.0, 200.0
+    while wait_ms < 60_000:
+        at_ms += wait_ms
+        wait_ms = min(2 * wait_ms, 60_000)
+        script.play(f"{at_ms} > A seq=0 ack=1\n+10 < A seq=1 ack=1 win=0")
+    for last_words in ("+10 < A seq=1 ack=1 win=0", "state ESTABLISHED"):
+        for _ in range(6):
+            at_ms += 60_000
+            script.play(f"{at_ms} > A seq=0 ack=1")
+        script.play(last_words)
+    script.advance(at_ms + 120_001)
+    assert script.sent.pop().segment.flags & RST
+    script.play("reason RETRANSMISSION_TIMEOUT")
+
+
 def test_unanswered_probes_are_given_up() -> None:
     """RFC 9293 §3.8.3 (MUST-20): a peer that answers no probe at all is gone, after R2."""
     script = Script().established(options="win=0 mss=1000 ws=0")

@@ -77,7 +77,8 @@ async def _rendezvous(names: dict[str, Any]) -> None:
     names["server"] = (HOST, 7000)
     net: Network = asyncio.get_running_loop().network  # type: ignore[attr-defined]
     with net.host(PEER):
-        peer = await rudp.Endpoint.open(("10.0.0.2", 6000), config=rudp.Config())
+        names["_binding"] = binding = rudp.Endpoint.bind("10.0.0.2", 6000)
+        peer = await binding.__aenter__()
 
     async def dial(address: tuple[str, int], word: bytes) -> None:
         names["_met"] = await peer.open_connection(*address, rendezvous=word)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import random
 import re
 import signal
@@ -18,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import rudp
+from tests.integration.programs import WAIT_S, Program, programs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    Start = Callable[..., Awaitable["Program"]]
+    Start = Callable[..., Awaitable[Program]]
 
 pytestmark = [
     pytest.mark.processes,
@@ -30,113 +30,25 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 40.0
 LINK = ("--loss", "5", "--delay", "5", "--reorder", "2", "--duplicate", "1", "--seed", "7")
 PIECE_BYTES = 64 << 10
 
 
-class Program:
-    """A running program: its output line by line, its input, its end."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.lines: list[str] = []
-        self.errors = b""
-        self._read = 0
-        self._news = asyncio.Event()
-        self._outputs = asyncio.gather(self._collect(), self._collect_errors())
-
-    async def _collect(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self.lines.append(line.decode().rstrip("\n"))
-            self._news.set()
-
-    async def _collect_errors(self) -> None:
-        assert self.process.stderr is not None
-        self.errors = await self.process.stderr.read()
-
-    async def expect(self, pattern: str) -> re.Match[str]:
-        """The next line that matches; those before it are passed over."""
-        try:
-            async with asyncio.timeout(WAIT_S):
-                while True:
-                    while self._read < len(self.lines):
-                        self._read += 1
-                        if match := re.search(pattern, self.lines[self._read - 1]):
-                            return match
-                    self._news.clear()
-                    ended = self._outputs.done()
-                    assert not ended, f"no {pattern!r} in {self.lines}, errors: {self.errors!r}"
-                    done = asyncio.ensure_future(self._news.wait())
-                    await asyncio.wait((done, self._outputs), return_when="FIRST_COMPLETED")
-                    done.cancel()
-        except TimeoutError:
-            raise AssertionError(f"no {pattern!r} in {self.lines} so far") from None
-
-    async def type(self, *lines: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("".join(line + "\n" for line in lines).encode())
-        await self.process.stdin.drain()
-
-    def close_input(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-
-    async def end(self, *, sent: signal.Signals | None = None) -> int:
-        """Its exit status, after a signal if one is given."""
-        if sent is not None:
-            self.process.send_signal(sent)
-        _, late = await asyncio.wait((self._outputs,), timeout=WAIT_S)
-        assert not late, f"does not end; its lines: {self.lines}"
-        return await self.process.wait()
-
-    async def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        await self.process.wait()
-        await self._outputs
-
-
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Starts programs, each the leader of a process group; none outlives the test."""
-    programs: list[Program] = []
+    """Starts scripts, each the leader of a process group; none outlives the test."""
+    async with programs() as start_program:
 
-    async def start_one(script: str, *words: object) -> Program:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-W",
-            "default",  # an unclosed socket or transport is said on standard error
-            str(ROOT / script),
-            *map(str, words),
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            start_new_session=True,
-        )
-        programs.append(Program(process))
-        return programs[-1]
+        async def start_one(script: str, *words: object) -> Program:
+            return await start_program(ROOT / script, *words)
 
-    yield start_one
-    for program in programs:
-        await program.kill()
+        yield start_one
 
 
 async def start_server(start: Start, script: str, *words: object) -> tuple[Program, str]:
     """A server on a free port, and its address."""
     server = await start(script, *words, "--listen", "127.0.0.1:0")
     return server, (await server.expect(r"^listening on (\S+)$"))[1]
-
-
-def group_lives(program: Program) -> bool:
-    """Whether the program or any of its children still runs."""
-    try:
-        os.killpg(program.process.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # -- echo ----------------------------------------------------------------------------------------
@@ -475,34 +387,3 @@ async def test_a_piece_that_does_not_belong_to_the_file_ends_the_transfer(
         assert "does not belong" in await control.ask({"op": "end", "sha256": ""}, "error")
         assert await receiver.end() == 1
     assert list((tmp_path / "in").iterdir()) == []
-
-
-# -- demo ----------------------------------------------------------------------------------------
-
-
-async def test_the_demo_in_small(start: Start) -> None:
-    demo = await start("examples/demo.py", "--size", "4", "--streams", "8", "--delay", "5")
-    status = await demo.end()
-    assert (status, demo.lines[-1]) == (0, "every check holds"), (demo.lines, demo.errors)
-    text = "\n".join(demo.lines)
-    digests = re.findall(r"^  (?:sent|received) +([0-9a-f]{64})$", text, re.MULTILINE)
-    assert len(digests) == 2
-    assert digests[0] == digests[1]
-    for figure in ("goodput", "retransmitted", "round trip"):
-        assert figure in text
-    assert not group_lives(demo)
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-async def test_a_demo_that_is_stopped_leaves_no_process(start: Start, sent: signal.Signals) -> None:
-    demo = await start("examples/demo.py", "--size", "0.6", "--streams", "4")
-    await demo.expect("<-|→")  # the conversation has begun
-    assert await demo.end(sent=sent) == 128 + sent
-    assert not group_lives(demo)
-    assert b"Traceback" not in demo.errors
-
-
-async def test_the_demo_fails_when_a_check_does(start: Start) -> None:
-    demo = await start("examples/demo.py", "--only", "copy", "--size", "0.1", "--streams", "0")
-    assert await demo.end() == 1
-    assert not group_lives(demo)

@@ -32,6 +32,12 @@ Examples:
 A trace is made by rudp.Config(trace="upload.pcapng"), or, without a change to a
 program, by RUDP_TRACE=upload.pcapng in its environment; a .jsonl by
 rudp.aio.recorder.record(). Wireshark opens a .pcapng, qvis a .sqlog.
+
+\b
+Exit codes:
+  0    the trace was shown, or drawn
+  1    the file cannot be read, or is no trace
+  2    the command line was wrong
 """
 
 

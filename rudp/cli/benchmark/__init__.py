@@ -1,0 +1,1 @@
+"""`rudp bench`: throughput and latency between two machines, over rudp or the kernel's TCP."""

@@ -1,0 +1,1 @@
+"""`rudp top`: looks at the connections of running processes."""

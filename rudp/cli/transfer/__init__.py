@@ -1,0 +1,1 @@
+"""Files and directories over one stream: what `rudp send` and `rudp recv` are made of."""

@@ -126,6 +126,8 @@ def quiet_logs() -> Any:
     logging.getLogger().handlers[:] = root_handlers
 
 
+# Fragments leave open what the page does not close.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.usefixtures("quiet_logs")
 @pytest.mark.parametrize("chain", _CHAINS, ids=[chain[0].where for chain in _CHAINS])
 def test_block_runs(

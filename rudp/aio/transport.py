@@ -44,6 +44,26 @@ class ConnectionTransport(transports._FlowControlMixin, asyncio.Transport):
     _start_tls_compatible = True
     _sendfile_compatible = constants._SendfileMode.FALLBACK
 
+    __slots__ = (
+        "__weakref__",
+        "_buffered",
+        "_closing",
+        "_conn",
+        "_delivery",
+        "_dispatching",
+        "_ended",
+        "_endpoint",
+        "_eof_delivered",
+        "_eof_sent",
+        "_last_sockname",
+        "_lost",
+        "_paused",
+        "_protocol",
+        "_server",
+        "_socket_view",
+        "_writes_after_loss",
+    )
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

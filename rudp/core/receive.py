@@ -34,6 +34,10 @@ class AckNeed(enum.IntEnum):
     NOW = 2
 
 
+_NOTHING = Reassembly(0)
+"""Of the many connections to which nothing ever came out of order."""
+
+
 class Receiver:
     """RCV.* of RFC 9293 §3.3.1 and what belongs to it.
 
@@ -46,6 +50,7 @@ class Receiver:
         "_duplicate",
         "_fresh_blocks",
         "_limit",
+        "_max_holes",
         "_most",
         "_reassembly",
         "_stats",
@@ -80,7 +85,8 @@ class Receiver:
         self.tune_at_s = 0.0
         self._tuned_bytes = 0
         self.ecn: EcnReceiver | None = None
-        self._reassembly = Reassembly(config.max_holes)
+        self._max_holes = config.max_holes
+        self._reassembly = _NOTHING
         self._stats = stats
         self._duplicate: tuple[int, int] | None = None
         """What came twice last and was not reported yet (RFC 2883)."""
@@ -340,6 +346,8 @@ class Receiver:
             self.note_duplicate(seq, seq + len(payload))
             self._reassembly.touch(seq)  # the second block has to contain it (RFC 2883 §4.2)
             return fin
+        if self._reassembly is _NOTHING:
+            self._reassembly = Reassembly(self._max_holes)
         kept = self._reassembly.insert(seq, payload)
         self._reassembly.touch(seq)
         self._fresh_blocks += 1

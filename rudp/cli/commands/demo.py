@@ -26,6 +26,8 @@ from rudp.congestion import CONTROLLERS
 from rudp.sim import LinkConfig
 
 _TOTAL_TIMEOUT_S = 150.0
+_MTU_BYTES = 1472
+"""As on Ethernet: over loopback itself a file would go in a few hundred datagrams."""
 _EPILOG = """
 \b
 Examples:
@@ -84,6 +86,7 @@ def command(
         loss=loss / 100,
         reorder=reorder / 100,
         duplicate=duplicate / 100,
+        mtu=_MTU_BYTES,
     )
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)

@@ -40,7 +40,7 @@ coverage: $(STAMP)  ## tests under coverage; the core rooms must keep 95 % of th
 	$(BIN)/coverage report --include='rudp/aio/*,rudp/sim/*,rudp/telemetry/*'
 
 docs: $(STAMP)  ## the documentation site, in site/; a broken link or name is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)  ## rudp beside kernel TCP, in under three minutes: loopback, links (these as root)
 	$(BIN)/python -m benchmarks loopback

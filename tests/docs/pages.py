@@ -6,6 +6,8 @@ Comments, each on a line of its own right before the fence; readers do not see t
     <!-- continued -->              goes on where the page's last Python block stopped
     <!-- in: an event loop -->      though it awaits nothing
     <!-- on: loopback -->           on a real event loop; otherwise on `rudp.sim`'s
+    <!-- file: chat.py -->          saved under that name for the tests on the pages to import
+    <!-- visited: hello > HELLO --> a server that goes on for ever: a client says hello, gets HELLO
     <!-- prints -->                 of a text block: what the Python block before it prints
     <!-- not run: WHY -->           compiled (Python) or passed over (shell), for that reason
 """
@@ -21,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>[\w-]*)\s*$")
-_COMMENT = re.compile(r"^ *<!-- (?P<key>given|continued|in|on|prints|not run)(: (?P<value>.*))? -->$")
+NOTES = {"continued", "file", "given", "in", "not run", "on", "prints", "visited"}
+_COMMENT = re.compile(r"^ *<!-- (?P<key>[a-z ]+?)(: (?P<value>.*))? -->$")
 
 
 @dataclass(slots=True)
@@ -52,7 +55,8 @@ def blocks_of(page: Path) -> Iterator[Block]:
     notes: dict[str, str] = {}
     lines = enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
     for number, line in lines:
-        if comment := _COMMENT.match(line):
+        comment = _COMMENT.match(line)
+        if comment and comment["key"] in NOTES:
             notes[comment["key"]] = comment["value"] or ""
         elif fence := _FENCE.match(line):
             indent, code = len(fence["indent"]), []
@@ -65,9 +69,8 @@ def blocks_of(page: Path) -> Iterator[Block]:
             source = "\n".join(code) + "\n"
             yield Block(page, number + 1, fence["language"], source, notes)
             notes = {}
-        elif line.strip():
-            if notes:
-                raise ValueError(f"{page}:{number}: {notes} is said of no block")
+        elif line.strip() and notes:
+            raise ValueError(f"{page}:{number}: {notes} is said of no block")
 
 
 def all_blocks(*languages: str) -> list[Block]:

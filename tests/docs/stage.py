@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import ssl
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -48,6 +50,28 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         pass
     finally:
         writer.close()
+
+
+async def visited(server: Coroutine[Any, Any, Any], say: str, expect: str) -> None:
+    """Run a server until a client has got the line that it expects, then end it as SIGTERM or
+    Ctrl-C does."""
+    handlers: dict[int, Callable[[], None]] = {}
+    asyncio.get_running_loop().add_signal_handler = handlers.__setitem__  # type: ignore[method-assign, assignment]
+    running = asyncio.create_task(server)
+    await asyncio.sleep(1)
+    assert not running.done(), running
+    reader, writer = await rudp.open_connection("127.0.0.1", 7000)
+    writer.write(say.encode() + b"\n")
+    assert (await reader.readline()).decode() == expect + "\n"
+    writer.close()
+    await asyncio.sleep(1)
+    if signal.SIGTERM in handlers:
+        handlers[signal.SIGTERM]()
+        await running
+        return
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
 
 
 async def _serve(names: dict[str, Any]) -> None:

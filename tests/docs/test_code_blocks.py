@@ -9,6 +9,7 @@ import inspect
 import io
 import logging
 import os
+import re
 from collections.abc import Coroutine
 from pathlib import Path
 from types import CodeType
@@ -23,23 +24,34 @@ from rudp.sim.runner import random_seed
 from . import stage
 from .pages import PAGES, ROOT, Block, all_blocks, blocks_of, chains
 
+pytest_plugins = ["pytester"]
+
 LANGUAGES = {"python", "sh", "text", "toml", "ini", "json"}
 LOOPBACK_TIMEOUT_S = 20.0
+
+
+def count_tests(block: Block) -> int:
+    """How many tests a block has."""
+    return len(re.findall(r"^(?:async )?def test_", block.source, re.MULTILINE))
+
+
 _AWAITS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-_CHAINS = chains()
+_ALL = chains()
+_SUITES = [chain for chain in _ALL if any(map(count_tests, chain))]
+_CHAINS = [chain for chain in _ALL if chain not in _SUITES]
+FILES = {
+    block.notes["file"]: block.source for block in all_blocks("python") if "file" in block.notes
+}
 
 
 class Runner:
     """Runs a chain of blocks in one namespace, and compares what they print."""
 
-    def __init__(self, chain: list[Block], fixtures: pytest.FixtureRequest, seed: int) -> None:
+    def __init__(self, chain: list[Block], seed: int) -> None:
         self.blocks = chain
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self.network = stage.network(seed)
-        self._fixtures = fixtures
-        self._codes = {
-            id(block): compiled(block) for block in chain if block.language == "python"
-        }
+        self._codes = {id(block): compiled(block) for block in chain if block.language == "python"}
         if not any(imports(block) for block in chain):
             self.names |= {"asyncio": asyncio, "rudp": rudp}
 
@@ -58,6 +70,9 @@ class Runner:
 
     def run_simulated(self, main: Coroutine[Any, Any, Any], **options: Any) -> Any:
         """What `asyncio.run()` is to the programs on the pages."""
+        for block in self.blocks:
+            if "visited" in block.notes:
+                main = stage.visited(main, *block.notes["visited"].split(" > "))
         return sim.run(main, network=self.network, check_leaks=False, **options)
 
     async def _await_all(self, given: list[str]) -> None:
@@ -75,23 +90,13 @@ class Runner:
         if code is None or "not run" in block.notes:
             return None
         self._out = io.StringIO()
-        before = set(self.names)
         self.names["print"] = lambda *args, **kwds: print(*args, **{"file": self._out, **kwds})  # noqa: T201
         if is_coroutine(code):
             coroutine: Coroutine[Any, Any, None] = eval(code, self.names)  # noqa: S307
             return coroutine
         with contextlib.redirect_stdout(self._out):
             exec(code, self.names)  # noqa: S102
-        for name in set(self.names) - before:
-            if name.startswith("test_"):
-                self._call_test(self.names[name])
         return None
-
-    def _call_test(self, test: Any) -> None:
-        """Call a test function of a block with the fixtures that it names, as pytest does."""
-        names = inspect.signature(test).parameters
-        assert inspect.isfunction(test)
-        test(**{name: self._fixtures.getfixturevalue(name) for name in names})
 
     def _printed(self) -> str:
         return self._out.getvalue()
@@ -145,10 +150,24 @@ def test_block_runs(
     print(f"replay with --rudp-seed={seed}")  # noqa: T201 - pytest shows it if the test fails
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", os.fspath(stage.write_certificates(tmp_path)))
-    runner = Runner(chain, request, seed)
+    runner = Runner(chain, seed)
     asyncio_run = asyncio.run
     monkeypatch.setattr(asyncio, "run", runner.run_simulated)
     runner.run(asyncio_run)
+
+
+@pytest.mark.parametrize("chain", _SUITES, ids=[chain[0].where for chain in _SUITES])
+def test_tests_on_pages_pass(
+    chain: list[Block], pytester: pytest.Pytester, request: pytest.FixtureRequest
+) -> None:
+    for name, source in FILES.items():
+        (pytester.path / name).write_text(source, encoding="utf-8")
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    pytester.makepyfile(test_page="".join(block.source for block in chain))
+    chosen = request.config.getoption("--rudp-seed")
+    options = [] if chosen is None else [f"--rudp-seed={chosen}"]
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+    result.assert_outcomes(passed=sum(map(count_tests, chain)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

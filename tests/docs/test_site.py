@@ -11,6 +11,8 @@ import click
 import pytest
 
 import rudp
+import rudp.congestion
+import rudp.sim
 from rudp.cli.app import main
 
 from .pages import PAGES, ROOT
@@ -54,10 +56,11 @@ def test_every_command_is_in_the_reference() -> None:
         assert f"Usage: rudp {name}".rstrip() in hooks.help_of(name)
 
 
-def test_every_public_name_is_in_the_reference() -> None:
+@pytest.mark.parametrize("package", [rudp, rudp.sim, rudp.congestion])
+def test_every_public_name_is_in_the_reference(package: ModuleType) -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
-    for name in rudp.__all__:
-        assert re.search(rf"^::: rudp\.{name}$", text, re.MULTILINE), name
+    shown = set(re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE))
+    assert {f"{package.__name__}.{name}" for name in package.__all__} <= shown
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class Config:
     keepalive_interval: float = 15.0
     keepalive_probes: int = 4
     fin_wait_2_timeout: float = 60.0
-    time_wait: float = 30.0
+    time_wait: float = 60.0
     linger: float = 3.0
     sack: bool = True
     tail_loss_probe: bool = True

@@ -313,6 +313,7 @@ class Endpoint(Pump):
             raise
         transport = ConnectionTransport(self._loop, self, conn, protocol)
         transport.start()
+        self.flush(conn)  # the peer is to know before the application runs, which may take long
         return transport, protocol
 
     # -- information -------------------------------------------------------------------------

@@ -11,6 +11,8 @@ polices badly, that gives away the link. Three differences make it hold there:
   is not answered by sending more.
 - Startup is quicker (it grows by its pacing gain each round, from 32 segments, paced), and ends
   when a queue builds, not when it overflows. Probes for bandwidth end likewise.
+
+Where somebody else keeps a queue full, it plays along (`competition`).
 """
 
 from __future__ import annotations
@@ -19,30 +21,12 @@ import math
 from typing import ClassVar
 
 from rudp.congestion.average import AverageRate
-from rudp.congestion.bbr import Bbr, PathModel, Phase
+from rudp.congestion.bbr import Bbr, Phase
+from rudp.congestion.competition import Competition
+from rudp.congestion.confirmed import ConfirmedPathModel
 from rudp.congestion.controller import AckEvent, LossEvent
 from rudp.congestion.delay import TypicalRtt, queue_threshold_s
 from rudp.congestion.path_loss import PathLoss
-
-
-class _Model(PathModel):
-    """A round trip that is as short as the shortest but for noise confirms that one, so that
-    ProbeRTT is needed only where a queue stands."""
-
-    refresh_factor: ClassVar[float] = 1.03
-
-    __slots__ = ()
-
-    def forget_min_rtt(self) -> None:
-        """Samples were single until now; from now on they are typical."""
-        self.min_rtt_s = self.probe_rtt_min_delay_s = math.inf
-
-    def update_min_rtt(self, event: AckEvent) -> None:
-        """UpdateMinRTT, with confirmation."""
-        rtt_s = event.rtt_s
-        if rtt_s is not None and rtt_s <= self.min_rtt_s * self.refresh_factor:
-            self.probe_rtt_min_stamp_s = self.min_rtt_stamp_s = event.now_s
-        super().update_min_rtt(event)
 
 
 class Resilient(Bbr):
@@ -53,10 +37,12 @@ class Resilient(Bbr):
     """
 
     name = "resilient"
-    model_class = _Model
-    model: _Model
+    model_class = ConfirmedPathModel
+    model: ConfirmedPathModel
 
     startup_cwnd_gain = 2.77
+    pacing_margin = 0.0
+    """Cruise slows down as far as it sees a queue: no need to do so where there is none."""
     excess_factor: ClassVar[float] = 2.0
     excess_share: ClassVar[float] = 0.05
     """Without a queue, loss means congestion beyond twice the path's own and 5 % more."""
@@ -79,14 +65,18 @@ class Resilient(Bbr):
     """Mean deviations of the round trip that are noise and no queue."""
     down_rounds: ClassVar[int] = 1
     yielding: ClassVar[float] = 1.0
-    """How much slower than the bandwidth Cruise paces for a queue of one round trip."""
+    """How much slower than the bandwidth Cruise and Down pace for a queue of one round trip."""
     least_gain: ClassVar[float] = 0.82
-    """Cruise never yields more than this to a queue that others hold."""
+    """They never yield more than this to a queue that others hold."""
     up_inflight_gain: ClassVar[float] = 1.25
+    shared_rounds: ClassVar[int] = 3
+    """A probe that begins with a queue lasts at least so many round trips: the bandwidth, an
+    average of two, has to show what it has won from others."""
     headroom_gain: ClassVar[float] = 1.15
 
     __slots__ = (
         "_average",
+        "_competition",
         "_down_round",
         "_held_bw",
         "_held_rounds",
@@ -95,18 +85,23 @@ class Resilient(Bbr):
         "_round_bw",
         "_rtt",
         "_too_high",
+        "_up_inflight",
+        "_up_round",
     )
 
     def __init__(self, mss: int) -> None:
         self._average = AverageRate()
         self._rtt = TypicalRtt()
         self._loss = PathLoss()
+        self._competition = Competition()
         self._down_round = 0
         self._measured_round: int | None = None
         self._too_high = False
         self._held_rounds = 0
         self._held_bw = 0.0
         self._round_bw = 0.0
+        self._up_inflight = 0.0
+        self._up_round = 0
         super().__init__(mss)
 
     @staticmethod
@@ -121,14 +116,21 @@ class Resilient(Bbr):
         return min(self._loss.share, self.most_loss)
 
     @property
+    def is_contested(self) -> bool:
+        """Whether somebody else keeps the queue full."""
+        return self._competition.cubic is not None
+
+    @property
     def queue_s(self) -> float:
         """The queueing delay now, in seconds."""
         return self._rtt.queue_s(self.model.min_rtt_s)
 
     def has_queue(self) -> bool:
         """Whether packets wait, beyond what noise explains."""
-        noise_s = self.noise * self._rtt.deviation_s
-        return self.queue_s > queue_threshold_s(self.model.min_rtt_s) + noise_s
+        return self.queue_s > self._least_queue_s()
+
+    def _least_queue_s(self) -> float:
+        return queue_threshold_s(self.model.min_rtt_s) + self.noise * self._rtt.deviation_s
 
     # -- what loss means ---------------------------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Resilient(Bbr):
 
     def _is_overflow(self) -> bool:
         """Whether any loss at all is the queue's: one stands, and the path loses nothing."""
-        return self.phase is Phase.CRUISE and self.path_loss < self.no_loss and self.has_queue()
+        return self.path_loss < self.no_loss and self.has_queue()
 
     def adapt_lower_bounds(self) -> None:
         """The short-term model answers only such loss, and is let go where no queue is left."""
@@ -180,8 +182,12 @@ class Resilient(Bbr):
         if self.model.full_bw_reached:
             event = event._replace(rate=self._steady_rate(event))
         self._loss.settle(event.now_s, event.srtt_s)
-        if self.is_sample_too_high(event) or (event.lost and self._is_overflow()):
+        overflow = event.lost > 0 and self._is_overflow()
+        if overflow:
+            self._competition.on_overflow(event.now_s)
+        if self.is_sample_too_high(event) or (overflow and self.phase is Phase.CRUISE):
             self._too_high = True
+        self._competition.on_ack(event, probing=self.phase is Phase.PROBE_RTT)
         super().on_ack(event)
         if self.phase is Phase.DOWN and self._measured_round is None and not self.has_queue():
             self._measured_round = self.model.round_count
@@ -191,7 +197,7 @@ class Resilient(Bbr):
         """How much slower than the bandwidth to cruise, so that a queue goes away: the estimate is
         a maximum, and its noise alone would keep one."""
         excess_s = self.queue_s - self.noise * self._rtt.deviation_s
-        if excess_s <= 0:
+        if excess_s <= 0 or self.is_contested:
             return 1.0
         return max(self.least_gain, 1 - self.yielding * excess_s / self.model.min_rtt_s)
 
@@ -206,12 +212,33 @@ class Resilient(Bbr):
         """Averages do not reach across a pause."""
         self._average.restart()
         super().on_idle(idle_s, rto_s)
+        self._competition.end()
+
+    def on_congestion(self, now_s: float, flight_size: int, *, marked: bool = False) -> None:
+        """The model responds, and the window of the competition."""
+        super().on_congestion(now_s, flight_size, marked=marked)
+        self._competition.on_congestion(now_s, flight_size, marked=marked)
+
+    def on_timeout(self, now_s: float, flight_size: int, *, first: bool) -> None:
+        """Begin with a single segment, whoever else is there."""
+        super().on_timeout(now_s, flight_size, first=first)
+        self._competition.end()
+
+    def on_spurious(self, now_s: float) -> None:
+        """Take both responses back."""
+        super().on_spurious(now_s)
+        self._competition.on_spurious(now_s)
+
+    def on_mss(self, mss: int) -> None:
+        """Full-sized segments now carry `mss` bytes."""
+        super().on_mss(mss)
+        self._competition.on_mss(mss)
 
     # -- pacing and window -------------------------------------------------------------------------
 
     def set_pacing_rate(self, gain: float) -> None:
         """Make up for the path's own loss, but not while it is measured."""
-        if self.phase is Phase.CRUISE:
+        if self.phase in (Phase.CRUISE, Phase.DOWN):
             gain *= self.yielding_gain()
         if self._held_rounds and self.phase is Phase.STARTUP:
             rate = self.up_pacing_gain * self.model.bw
@@ -220,15 +247,19 @@ class Resilient(Bbr):
         if self.phase not in (Phase.DOWN, Phase.DRAIN):
             gain /= 1 - self.path_loss
         super().set_pacing_rate(gain)
+        if self.phase is not Phase.PROBE_RTT:
+            self.pacing_rate = max(self.pacing_rate or 0.0, self._competition.pacing_rate)
         if self.phase is Phase.STARTUP and self.model.min_rtt_s < math.inf:
             window_rate = self.window_gain * self.cwnd / self.model.min_rtt_s
             self.pacing_rate = max(self.pacing_rate or 0.0, window_rate)
 
     def set_cwnd(self, event: AckEvent) -> None:
         """In Startup each byte that arrives lets out as many as the gain says: the bandwidth
-        estimate is a round trip older than that."""
+        estimate is a round trip older than that. An unused window does not grow (RFC 7661)."""
         if self.phase is Phase.STARTUP:
-            if self._held_rounds:
+            # Half in use is use enough: within the round the window multiplies.
+            used = self.is_cwnd_limited or 2 * event.prior_in_flight >= self.cwnd
+            if self._held_rounds or not used:
                 return
             limit = max(
                 self.bdp(self.startup_cwnd_gain**2),
@@ -239,6 +270,8 @@ class Resilient(Bbr):
                 self.cwnd += event.delivered
                 return
         super().set_cwnd(event)
+        if self.phase is not Phase.PROBE_RTT:
+            self.cwnd = max(self.cwnd, self._competition.cwnd)
 
     def inflight_with_headroom(self) -> float:
         """Headroom for others, but never less than what keeps a lossy path full."""
@@ -307,12 +340,39 @@ class Resilient(Bbr):
             measured = rounds > self._down_round + self.drain_rounds
         return measured and super().is_time_to_cruise(event)
 
+    def start_up(self, event: AckEvent) -> None:
+        """Note where the probe begins: others' queue is no answer to it."""
+        self._up_inflight = self.up_inflight_gain * max(event.in_flight, self.bdp())
+        self._up_round = self.model.round_count + (self.shared_rounds if self.has_queue() else 0)
+        super().start_up(event)
+
     def is_time_to_go_down(self, event: AckEvent) -> bool:
-        """A queue of a quarter of the path's volume has shown that there is no more."""
+        """A queue of a quarter of the volume has shown that there is no more."""
         if (
             self.has_queue()
             and event.round_start
-            and event.in_flight >= self.bdp(self.up_inflight_gain)
+            and event.in_flight >= self._up_inflight
+            and self.model.round_count >= self._up_round
         ):
             return True
         return super().is_time_to_go_down(event)
+
+    # -- ProbeRTT ----------------------------------------------------------------------------------
+
+    def enter_probe_rtt(self, now_s: float) -> None:
+        """What stands while little of ours is in flight is others'."""
+        self._competition.begin_probe(self.model.min_rtt_s)
+        super().enter_probe_rtt(now_s)
+
+    def check_probe_rtt(self, event: AckEvent) -> None:
+        """Look at the queue meanwhile."""
+        if self.phase is Phase.PROBE_RTT and event.rtt_s is not None:
+            self._competition.on_probe_rtt(event.rtt_s)
+        super().check_probe_rtt(event)
+
+    def check_probe_rtt_done(self, now_s: float) -> None:
+        """Judge by it."""
+        super().check_probe_rtt_done(now_s)
+        if self.phase is not Phase.PROBE_RTT:
+            self.model.measured_s = now_s
+            self._competition.end_probe(now_s, self._least_queue_s(), self.mss, self.cwnd)

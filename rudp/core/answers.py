@@ -10,7 +10,7 @@ from rudp.config import Config
 from rudp.core.connection import Address
 from rudp.core.stats import EndpointStats
 from rudp.wire.options import NONE
-from rudp.wire.segment import ACK, FIN, RST, Segment, encode
+from rudp.wire.segment import ACK, RST, Segment, encode
 from rudp.wire.seq import MASK
 from rudp.wire.train import Train
 
@@ -82,7 +82,8 @@ class StatelessAnswers:
             ),
             entry.peer,
         )
-        if segment.flags & FIN and entry.expires_s - now_s < 0.75 * self._config.time_wait:
+        # Data before the FIN, too: its sender may be about to wait for longer than is left.
+        if entry.expires_s - now_s < 0.75 * self._config.time_wait:
             restarted = entry._replace(expires_s=now_s + self._config.time_wait)
             self._put(segment.cid, restarted)
 

@@ -207,11 +207,102 @@ def test_cruise_yields_to_a_queue_within_bounds() -> None:
     controller = warmed()
     assert controller.yielding_gain() == 1.0
     for number in range(20):
-        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.004))
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.003))
     assert 0.85 < controller.yielding_gain() < 1.0
     for number in range(200):
         controller.on_ack(ack(3.0 + number * 0.001, 200_000 + number * MSS, 5 * RTT_S))
     assert controller.yielding_gain() == controller.least_gain
+
+
+def test_down_yields_as_cruise_does() -> None:
+    """Or it would leave a queue standing on which several flows have settled."""
+    controller = warmed()
+    controller.model.full_bw_reached = True
+    for number in range(200):
+        controller.on_ack(ack(3.0 + number * 0.001, 200_000 + number * MSS, 5 * RTT_S))
+    controller.phase = Phase.DOWN
+    controller.set_pacing_rate(controller.down_pacing_gain)
+    down = controller.down_pacing_gain * controller.least_gain * controller.model.bw
+    assert controller.pacing_rate == pytest.approx(down)
+
+
+def contested() -> Resilient:
+    """Somebody keeps the queue full: it overflows, and stands in ProbeRTT."""
+    controller = warmed()
+    controller.model.full_bw_reached = True
+    controller.phase = Phase.CRUISE
+    for number in range(40):
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, 4 * RTT_S, lost=MSS))
+    controller.enter_probe_rtt(2.1)
+    for number in range(40):
+        now_s, delivered = 2.2 + number * 0.02, 200_000 + number * int(BDP)
+        event = ack(now_s, delivered, 4 * RTT_S)._replace(in_flight=0, prior_delivered=delivered)
+        controller.on_ack(event)
+    assert controller.phase is not Phase.PROBE_RTT
+    return controller
+
+
+def test_against_a_full_queue_the_window_is_cubics_at_least() -> None:
+    controller = contested()
+    cubic = controller._competition.cubic
+    assert controller.is_contested
+    assert cubic is not None
+    cubic.cwnd = 3 * int(controller.max_inflight())
+    controller.on_ack(ack(4.0, 9_000_000, 4 * RTT_S))
+    assert controller.cwnd == cubic.cwnd
+    assert controller.pacing_rate == max(cubic.pacing_rate or 0.0, controller.model.bw)
+    assert controller.yielding_gain() == 1.0, "what is left to them, they take"
+    controller.enter_probe_rtt(4.0)
+    controller.on_ack(ack(4.01, 9_000_000 + MSS, 4 * RTT_S))
+    assert controller.cwnd <= max(controller.probe_rtt_cwnd(), controller.min_pipe_cwnd)
+
+
+def test_a_timeout_or_a_pause_ends_the_competition() -> None:
+    for end in ("timeout", "pause"):
+        controller = contested()
+        if end == "timeout":
+            controller.on_timeout(5.0, int(BDP), first=True)
+            assert controller.cwnd == MSS
+        else:
+            controller.on_idle(10.0, 1.0)
+        assert not controller.is_contested
+
+
+@pytest.mark.parametrize(("part", "widens"), [(4, False), (1, True)])
+def test_startup_widens_only_a_window_that_is_used(part: int, widens: bool) -> None:
+    """Where the peer's window limits, what arrives says nothing of a larger flight (RFC 7661)."""
+    controller = Resilient(MSS)
+    before = controller.cwnd
+    used = before // part
+    for number in range(1, 50):
+        now_s, delivered = 1.0 + 0.001 * number, number * used
+        controller.on_sent(now_s, used, used)
+        event = ack(now_s, delivered, 0.001)._replace(
+            delivered=used, prior_in_flight=used, in_flight=0, rate=used / 0.001, prior_delivered=0
+        )
+        controller.on_ack(event)
+    assert controller.phase is Phase.STARTUP
+    assert (controller.cwnd > before) is widens
+
+
+@pytest.mark.parametrize(("queue_s", "rounds"), [(0.0, 0), (0.02, 3)])
+def test_a_probe_with_others_lasts_until_the_average_shows_it(queue_s: float, rounds: int) -> None:
+    controller = warmed()
+    controller.model.full_bw_reached = True
+    for number in range(20):
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + queue_s))
+    event = ack(3.0, 200_000, RTT_S + 0.02)
+    controller.start_up(event._replace(in_flight=int(BDP)))
+    began = controller.model.round_count
+    for number in range(20):  # now there is a queue in any case: of the probe, or of others
+        controller.on_ack(ack(3.0 + number * 0.001, 300_000 + number * MSS, RTT_S + 0.02))
+    controller.phase = Phase.UP
+    event = event._replace(in_flight=int(1.3 * BDP), round_start=True)
+    controller.model.round_count = began + max(rounds - 1, 0)
+    assert controller.is_time_to_go_down(event) is (rounds == 0)
+    controller.model.round_count = began + rounds
+    assert controller.is_time_to_go_down(event)
+    assert not controller.is_time_to_go_down(event._replace(in_flight=int(1.2 * BDP)))
 
 
 def test_the_first_window() -> None:
@@ -226,6 +317,22 @@ def test_a_late_loss_event_is_harmless() -> None:
     controller = Resilient(MSS)
     controller.on_lost(LossEvent(5.0, MSS, 10 * MSS, MSS, False))
     assert controller.path_loss == 0.0
+
+
+@pytest.mark.parametrize(("lossy", "probes"), [(False, False), (True, True)])
+def test_equal_round_trips_confirm_the_shortest_unless_packets_are_lost(
+    lossy: bool, probes: bool
+) -> None:
+    """A queue that is always full gives equal round trips, too: then ProbeRTT has to look."""
+    model = Resilient.model_class()
+    model.start_clock(1.0)
+    expired = []
+    for number in range(200):
+        event = ack(1.0 + 0.1 * number, 10_000 + number, RTT_S, lost=MSS if lossy else 0)
+        model.update_min_rtt(event)
+        expired.append(model.probe_rtt_expired)
+    assert any(expired) is probes
+    assert not any(expired[:100]), "for ten seconds what was measured holds"
 
 
 # -- on a path -----------------------------------------------------------------------------------

@@ -60,11 +60,15 @@ def test_empty_segments_are_not_answered() -> None:
     script.play("10 < A seq=2 ack=2\n< A seq=1 ack=1\nquiet")
 
 
-def test_old_data_is_acknowledged_but_does_not_restart_it() -> None:
-    """RFC 9293 §3.10.7.4, first: what is not acceptable is answered with an ACK."""
+def test_old_data_is_acknowledged_and_restarts_it() -> None:
+    """RFC 9293 §3.10.7.4, first: what is not acceptable is answered with an ACK. A peer that
+    still repeats data will repeat its FIN, after a timer that has doubled: it must not meet a
+    reset then."""
     script = reach(State.TIME_WAIT, FIVE_S)
     script.play("4000 < PA seq=1 ack=2 len=5\n> A seq=2 ack=2")
-    script.advance(5000)
+    script.advance(8999)
+    assert waiting(script)
+    script.advance(9000)
     assert not waiting(script)
 
 

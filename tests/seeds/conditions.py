@@ -18,7 +18,7 @@ _MOST_WRITES = 2000
 # Longer than any partition, pause or streak of losses here lasts: the network is bad, not dead.
 # TIME-WAIT must outlast them too: a peer whose last acknowledgement was lost comes back for it.
 _PATIENCE_S = 900.0
-# With the timers as they are by default, half a minute of TIME-WAIT: a retransmission timer that
+# With the timers as they are by default, a minute of TIME-WAIT: a retransmission timer that
 # has doubled through a partition this long fires again well within that.
 _LONGEST_PARTITION_S = 20.0
 _SHORT_PARTITION_S = 8.0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rudp.congestion import AckEvent
 from rudp.core import losses
+from rudp.core.limits import Limit
 from rudp.core.timers import NEVER, Timer
 from rudp.wire.segment import FIN, SYN, Segment
 from rudp.wire.seq import MASK, from_wire
@@ -64,6 +65,8 @@ def process(conn: Connection, seg: Segment, seq: int, ack: int, now_s: float) ->
         was_full = snd_una < sender.full_until
         told = _Told(prior_in_flight, rtt_s, lost, marked, was_full, in_recovery)
         _tell_controller(conn, delivery, told, now_s)
+    if not ledger.lost and not sender.has_new:
+        sender.limits.note(Limit.APPLICATION, now_s)  # nobody polls where nothing is to be sent
     # While data arrives behind a hole RACK finds whatever is lost, by time: the timer is for when
     # nothing arrives any more.
     repairing = in_recovery and delivery.newly_sacked

@@ -287,6 +287,7 @@ class Connection:
     def established(self, now_s: float) -> None:
         """Both SYNs are acknowledged."""
         sender = self.sender
+        self.timers.stop(Timer.GIVE_UP)  # data that waits for this has a patience of its own
         if self.stats.timeouts:
             sender.rtt.on_handshake_timeout()
             if self.rendezvous is None:  # else a NAT dropped it, which is no congestion

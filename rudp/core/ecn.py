@@ -41,8 +41,10 @@ _DUE_BYTES = 1 << 20
 a quarter of what the sender tolerates unreported leaves room for lost ones."""
 _FIRST_AFTER = 4
 _FIRST_AFTER_BYTES = 2048
-"""The first report confirms the test of the sender, who marks ten trains for it; a connection of
-one request and one answer need not pay for it."""
+"""The first reports confirm the test of the sender, who marks ten trains for it; a connection of
+one request and one answer need not pay for it. There are `REPORTS` of them, four datagrams apart:
+where data flows both ways nothing else would repeat one that was lost, and the sender would take
+the path for one that erases marks."""
 
 
 class EcnState(enum.Enum):
@@ -257,13 +259,14 @@ class EcnReceiver:
             trains, for CE, and for every megabyte.
     """
 
-    __slots__ = ("_counts", "_news", "_unreported", "_until_first", "has_news", "is_due")
+    __slots__ = ("_counts", "_firsts", "_news", "_unreported", "_until_first", "has_news", "is_due")
 
     def __init__(self) -> None:
         self._counts = [0, 0, 0, 0]
         self._news = 0
         self._unreported = 0
         self._until_first = _FIRST_AFTER
+        self._firsts = REPORTS
         self.has_news = False
         self.is_due = False
 
@@ -278,7 +281,8 @@ class EcnReceiver:
         self._unreported += size
         if self._until_first:
             self._until_first -= 1
-            if not self._until_first or size > _FIRST_AFTER_BYTES:
+            bulk = size > _FIRST_AFTER_BYTES and self._firsts == REPORTS
+            if not self._until_first or bulk:
                 self._until_first = 0
                 self.is_due = True
         if codepoint == CE or self._unreported >= _DUE_BYTES:
@@ -292,7 +296,9 @@ class EcnReceiver:
         if not self._news:
             return None
         self._news -= 1
-        self._until_first = 0
+        if self._firsts:
+            self._firsts -= 1
+            self._until_first = _FIRST_AFTER if self._firsts else 0
         self.has_news = self._news > 0
         self._unreported = 0
         self.is_due = False

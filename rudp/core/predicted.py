@@ -42,6 +42,7 @@ def arrive(conn: Connection, seg: Segment, now_s: float) -> bool:
         or seq != receiver.rcv_nxt & MASK
         or (tsval - receiver.ts_recent) & MASK >= _HALF  # PAWS, and more (RFC 7323 §5.3)
         or advanced > ledger.snd_nxt - snd_una
+        or sender.snd_wl1 > receiver.rcv_nxt  # its window was overtaken (RFC 9293 §3.10.7.4)
         or (payload and not receiver.expects(len(payload)))
         or conn.orphaned
     ):
@@ -69,8 +70,8 @@ def arrive(conn: Connection, seg: Segment, now_s: float) -> bool:
 
 
 def _note_window(sender: Sender, receiver: Receiver, window: int, ack: int) -> None:
-    """SND.WND: a segment at RCV.NXT that acknowledges no less than before is the newest there is
-    (RFC 9293 §3.10.7.4)."""
+    """SND.WND: where nothing beyond RCV.NXT was used for it, a segment there that acknowledges no
+    less than before is the newest there is (RFC 9293 §3.10.7.4)."""
     sender.snd_wnd = window
     sender.snd_wl1 = receiver.rcv_nxt
     sender.snd_wl2 = ack

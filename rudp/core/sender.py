@@ -177,6 +177,7 @@ class Sender:
     def set_mss(self) -> None:
         """Cut by the path MTU as it is known now."""
         self.mss = self.mtu.size - HEADER_BYTES
+        self._initial_cwnd = self._controller.initial_window(self.mss)
         if self.cc_in_use is not None:
             self.cc_in_use.on_mss(self.mss)
 
@@ -188,8 +189,9 @@ class Sender:
         self.mtu_probe = None
         if self.ecn is not None:
             self.ecn.on_path_changed(now_s)
-        self.mss = self.mtu.size - HEADER_BYTES
         self.cc_in_use = None
+        self.untold_bytes = 0
+        self.set_mss()
         self.pacer = Pacer()
         ledger.mark_lost(ledger.snd_una, ledger.snd_nxt)
         self.next_round_delivered = ledger.delivered

@@ -206,6 +206,8 @@ def _sent_again(conn: Connection, start: int, end: int, now_s: float) -> None:
     sender.ledger.sent_again(start, end, now_s)
     sender.undo.on_sent_again(end - start)
     conn.stats.bytes_retransmitted += end - start
+    if not sender.ledger.lost and not sender.has_new:
+        sender.limits.note(Limit.APPLICATION, now_s)
     if start == sender.ledger.snd_una:
         # The oldest data gets a full timeout from its last transmission.
         conn.timers.set(Timer.RETRANSMIT, now_s + sender.rtt.rto_s)

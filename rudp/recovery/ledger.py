@@ -380,12 +380,13 @@ class Ledger:
         del entries[:done]
 
     def _rate(self, newest: Entry | None, now_s: float, min_rtt_s: float) -> float:
-        """The draft's GenerateRateSample; no sample where time ran too short to be true."""
+        """The draft's GenerateRateSample; no sample where time ran too short to be true, which
+        nothing tells while `min_rtt_s` is infinite: no round trip was measured yet."""
         self.delivered_s = now_s
         if newest is None:
             return 0.0
         self.first_sent_s = newest.sent_s
         interval_s = max(newest.sent_s - newest.at.first_sent_s, now_s - newest.at.delivered_s)
-        if interval_s <= 0 or interval_s < min_rtt_s:
+        if interval_s <= 0 or interval_s < min_rtt_s < math.inf:
             return 0.0
         return max(0, self.delivered - newest.at.delivered) / interval_s

@@ -44,7 +44,13 @@ class Pacer:
 
     def is_free(self, rate: float, now_s: float) -> bool:
         """Whether a single segment may leave now: nothing was sent ahead of its time."""
-        return self._debt <= rate * (now_s - self._at_s)
+        debt = self._debt - rate * (now_s - self._at_s)
+        if debt > 0:
+            return False
+        least = -rate * _CATCH_UP_S
+        self._debt = debt if debt > least else least
+        self._at_s = now_s
+        return True
 
     def on_sent(self, size: int) -> None:
         """`size` bytes left."""

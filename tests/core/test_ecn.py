@@ -472,6 +472,24 @@ def test_a_first_report_of_bulk_data_is_due_at_once(size: int) -> None:
     assert not receiver.is_due
 
 
+@pytest.mark.parametrize("lost", [(), (0,), (1,)])
+def test_a_dialogue_whose_reports_leave_only_when_due(lost: tuple[int, ...]) -> None:
+    """RFC 9000 §13.4.2.1: of data both ways none carries a report. One lost acknowledgement must
+    not make the path one that erases marks."""
+    sender, receiver = EcnSender(), EcnReceiver()
+    reports = 0
+    for turn in range(40):
+        mark = sender.mark_for(100)
+        receiver.on_received(mark, 100)
+        counts = None
+        if receiver.is_due:
+            counts = receiver.counts() if reports not in lost else receiver.counts() and None
+            reports += 1
+        sender.on_feedback(counts, 100 if mark else 0, float(turn))
+    assert sender.state is EcnState.CAPABLE
+    assert reports == REPORTS
+
+
 # -- any order of events --------------------------------------------------------------------------
 
 COUNT = st.sampled_from([0, 1, 1176, 65_536, 1 << 31, WRAP - 1]) | st.integers(0, WRAP - 1)

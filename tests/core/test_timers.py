@@ -232,6 +232,22 @@ def test_user_timeout() -> None:
     """)
 
 
+def test_user_timeout_of_data_written_before_the_connection_is_established() -> None:
+    """RFC 5482 §2: it waits with the patience of data, not with that of the handshake."""
+    script = Script(Config(user_timeout=1.0, connect_timeout=30.0))
+    script.play("""
+        0     connect
+        0     > S seq=0
+        0     send 10
+        10    < SA seq=0 ack=1 win=65535 mss=1000 ws=0 sackok=1
+        10    > PA seq=1 len=10
+        210   > PA seq=1 len=10
+        610   > PA seq=1 len=10
+        1010  > RA seq=11
+        1010  reason USER_TIMEOUT
+    """)
+
+
 def test_user_timeout_of_a_closed_connection() -> None:
     """RFC 5482 §2: a FIN counts as well."""
     script = Script(Config(user_timeout=1.0)).established()

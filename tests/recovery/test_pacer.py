@@ -151,3 +151,34 @@ def test_the_rate_is_reached_on_timers_of_milliseconds(rate: float, late_s: floa
         now_s = max(now_s, 1.0 + ticks * TICK_S + rng.uniform(0, late_s))
     assert sent == pytest.approx(2.0 * rate, rel=0.02, abs=2 * MSS)
     assert wakes <= 2100, "no more than once a tick"
+
+
+@pytest.mark.parametrize("idle_s", [0.0, 0.01, 10.0])
+def test_single_segments_make_up_for_no_more_than_trains_do(idle_s: float) -> None:
+    """A writer of small messages gets no burst of a whole window out of a silence."""
+    rate, now_s = 1e6, 100.0 + idle_s
+    pacer = in_step(rate, 100.0)
+    sent = 0
+    while pacer.is_free(rate, now_s) and sent < 100 * MSS:
+        pacer.on_sent(MSS)
+        sent += MSS
+    assert MSS <= sent <= rate * min(idle_s, _CATCH_UP_S) + MSS
+    assert pacer.budget(rate, MSS, now_s) == 0
+    assert pacer.is_free(rate, pacer.next_s + 1e-9)
+
+
+def test_segments_and_trains_keep_the_rate_together() -> None:
+    rng = random.Random(SEED)
+    rate, now_s, sent = 2e6, 10.0, 0
+    pacer = in_step(rate, now_s)
+    for _ in range(5000):
+        now_s += rng.choice((0.0, 0.0002, 0.001, 0.003))
+        if rng.random() < 0.5:
+            size = MSS if pacer.is_free(rate, now_s) else 0
+        else:
+            size = pacer.budget(rate, MSS, now_s)
+        pacer.on_sent(size)
+        sent += size
+        ahead = sent - rate * (now_s - 10.0)
+        assert ahead <= rate * (_CATCH_UP_S + TICK_S) + 2 * MSS, f"seed {SEED}"
+    assert sent >= 0.9 * rate * (now_s - 10.0), f"seed {SEED}"

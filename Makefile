@@ -4,14 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test check bench bench-full bench-peers microbench soak coverage plots clean
+.PHONY: help demo test check docs bench bench-full bench-peers microbench soak coverage plots clean
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("rudp needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
 	@touch $@
 
 demo: $(STAMP)  ## a chat and a 20 MB file over a bad link, separate processes
@@ -38,6 +38,9 @@ coverage: $(STAMP)  ## tests under coverage; the core rooms must keep 95 % of th
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --fail-under=95 --include='rudp/core/*,rudp/wire/*,rudp/buffers/*,rudp/recovery/*,rudp/congestion/*,rudp/config.py,rudp/errors.py'
 	$(BIN)/coverage report --include='rudp/aio/*,rudp/sim/*,rudp/telemetry/*'
+
+docs: $(STAMP)  ## the documentation site, in site/; a broken link or name is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)  ## rudp beside kernel TCP, in under three minutes: loopback, links (these as root)
 	$(BIN)/python -m benchmarks loopback
@@ -70,4 +73,4 @@ plots: $(STAMP)  ## the plots of docs/congestion.md: each controller, on a clean
 	done
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* .import_linter_cache dist site

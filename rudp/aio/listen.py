@@ -127,11 +127,8 @@ async def _addresses(
         hosts = [host]
     else:
         hosts = list(host)
-    loop = asyncio.get_running_loop()
     found: dict[tuple[int, Address], None] = {}
     for one in hosts:
-        if one is None and udp.has_own_network(loop):
-            one = str(udp.origin_of(loop))
         for info in await udp.resolve(one, port or 0, family=family, flags=flags):
             found[info[0], info[4]] = None
     return list(found)

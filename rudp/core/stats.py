@@ -45,16 +45,49 @@ class ConnectionStats:
 
 @dataclass(slots=True, frozen=True)
 class ConnectionInfo:
-    """A connection at one moment, in the manner of Linux' TCP_INFO. Seconds and bytes.
+    """A connection at one moment, in the manner of Linux' TCP_INFO. Seconds and bytes of payload.
 
-    `srtt_s`, `latest_rtt_s` and `min_rtt_s` are None before the first measurement, `ssthresh` is
-    None while it has not been set, `pacing_rate` and `delivery_rate` are bytes a second (None:
-    not paced), `in_flight` is RFC 6675's pipe, `bytes_duplicated` is what the peer reported to
-    have got twice, `reordering_window_s` is RACK's, `limited_by` tells for how many seconds the
-    application, the congestion window, the peer's window or pacing held the sender back.
-    `datagram_size` is the path MTU in bytes of UDP payload as far as it is known and `mtu_state`
-    the state of the search (RFC 8899 §5.2); `ecn` is the state of the validation (RFC 9000 §13.4.2)
-    and `bytes_marked` what the peer reported as marked Congestion Experienced.
+    Attributes:
+        state: The state of RFC 9293 §3.3.2, as "ESTABLISHED".
+        congestion: The controller's name.
+        mss: Bytes of payload in a full segment to the peer.
+        datagram_size: The path MTU in bytes of UDP payload, as far as it is known.
+        mtu_state: The state of the search for it (RFC 8899 §5.2).
+        ecn: The state of ECN's validation (RFC 9000 §13.4.2).
+        bytes_marked: What the peer reported as marked Congestion Experienced.
+        srtt_s: The smoothed round-trip time; None before the first measurement.
+        rttvar_s: Its mean deviation.
+        min_rtt_s: The smallest sample; None before the first.
+        rto_s: The retransmission timeout (RFC 6298).
+        cwnd: The congestion window.
+        ssthresh: The slow-start threshold; None while it has not been set.
+        in_flight: Bytes on their way, RFC 6675's pipe.
+        unacked: Bytes sent and not cumulatively acknowledged, a SYN or FIN counted as one.
+        unsent: Bytes written and not sent yet.
+        snd_wnd: What the peer's window allows to be under way.
+        rcv_wnd: What the window announced to the peer still allows.
+        unread: Bytes received in order that the application has not got.
+        age_s: Since the connection was begun.
+        bytes_sent: Sent for the first time.
+        bytes_received: Received in order.
+        bytes_acked: Acknowledged by the peer.
+        bytes_retransmitted: Sent again.
+        bytes_lost: Deemed lost.
+        segments_sent: Segments, those without payload included.
+        segments_received: Likewise.
+        timeouts: Expiries of the retransmission timer.
+        fast_recoveries: Episodes of recovery that a loss or a congestion mark began, not a timeout.
+        spurious_recoveries: Episodes that were for nothing and were undone.
+        bytes_duplicated: What the peer reported to have got twice (RFC 2883).
+        tail_probes: Tail loss probes (RFC 8985 §7).
+        latest_rtt_s: The latest sample; None before the first.
+        pacing_rate: Bytes a second; None: not paced.
+        delivery_rate: Bytes a second, the latest sample.
+        reordering_seen: Whether segments were seen to overtake others.
+        reordering_window_s: RACK's (RFC 8985 §6.2).
+        in_recovery: Whether losses are being repaired.
+        limited_by: For how many seconds the sender was held back by `application`, `cwnd`,
+            `receive_window` (the peer's) or `pacing`.
     """
 
     state: str
@@ -106,7 +139,28 @@ class ConnectionInfo:
 
 @dataclass(slots=True)
 class EndpointStats:
-    """What one endpoint has seen."""
+    """What one endpoint has seen, as counts.
+
+    Attributes:
+        datagrams_received: Malformed ones included.
+        segments_sent: Datagrams sent.
+        malformed: Datagrams that were no segments, by why.
+        bad_syn: SYNs without an id, or of another version.
+        unknown_connection: Segments of a connection that nobody has.
+        wrong_address: Resets, SYNs and the like that name a connection and come from elsewhere.
+        resets_sent: Resets to whom no connection belongs.
+        answers_suppressed: Answers to those that were not sent, because there were too many.
+        half_open_evicted: Half-open connections that were given up for a new SYN.
+        resets_ignored: Resets that name no connection of their sender's.
+        backlog_drops: SYNs beyond the server's backlog.
+        limit_drops: SYNs beyond `Config.max_connections`.
+        refused: SYNs that no server was there for.
+        early_rendezvous: SYNs with a rendezvous that no dial here names yet.
+        opened: Connections that this side began.
+        accepted: Connections that peers began and that were established.
+        closed: Connections that are gone.
+        time_wait_acks: Repeated FINs that were acknowledged in TIME-WAIT.
+    """
 
     datagrams_received: int = 0
     segments_sent: int = 0

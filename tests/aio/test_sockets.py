@@ -208,3 +208,20 @@ def test_in_a_simulated_network_a_stand_in_tells_the_addresses(
         server.close()
 
     rudp_sim(main)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("host", [None, ""])
+def test_in_a_simulated_network_no_host_is_every_address(
+    network: rudp.sim.Network, rudp_sim: object, host: str | None
+) -> None:
+    async def main() -> None:
+        with network.host("right"):
+            server = await rudp.start_server(echo, host, 7000)
+        with network.host("left"):
+            reader, writer = await rudp.open_connection("right", 7000)
+        writer.write(b"alive")
+        assert await reader.readexactly(5) == b"alive"
+        await end(writer)
+        server.close()
+
+    rudp_sim(main, check_leaks=False)  # type: ignore[operator]

@@ -1,0 +1,1 @@
+"""The documentation: what its pages show runs, and what they name exists."""

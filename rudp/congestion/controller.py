@@ -47,6 +47,9 @@ class AckEvent(NamedTuple):
     """RS.lost: bytes deemed lost between that sending and now."""
     marked: int = 0
     """Bytes that the peer newly reported as marked Congestion Experienced (RFC 3168)."""
+    oldest_rtt_s: float | None = None
+    """Round-trip time of the oldest data that arrived and was sent once; `rtt_s` is the newest's.
+    They differ where acknowledgements overtake each other, or come in lumps."""
 
 
 class LossEvent(NamedTuple):

@@ -7,6 +7,7 @@ from bisect import bisect_left, insort
 from collections import deque
 
 _WINDOW = 16
+_SPACING = 1 / 32
 _LEAST_S, _MOST_S, _SHARE = 0.003, 0.016, 1 / 8
 """What counts as a queue: an eighth of the round trip within bounds, as HyStart++ (RFC 9406 §4.2)
 has it."""
@@ -19,16 +20,24 @@ class TypicalRtt:
     is held up tells of no queue. The median of a window follows neither.
     """
 
-    __slots__ = ("_recent", "_sorted", "deviation_s")
+    __slots__ = ("_next_s", "_recent", "_sorted", "deviation_s")
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
+        self._next_s = -math.inf
         self.deviation_s = 0.0
         """Mean deviation of the samples from their median."""
 
-    def sample(self, rtt_s: float) -> bool:
-        """Take one round-trip time; true when the window has just become full."""
+    def sample(self, rtt_s: float, now_s: float) -> bool:
+        """Take one round-trip time; true when the window has just become full.
+
+        What comes sooner than a 32nd of a round trip after the last one is left out: sixteen
+        acknowledgements in a row may all have been overtaken by the same one.
+        """
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + rtt_s * _SPACING
         self._recent.append(rtt_s)
         insort(self._sorted, rtt_s)
         if len(self._recent) > _WINDOW:

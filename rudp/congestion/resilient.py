@@ -61,10 +61,10 @@ class Resilient(Bbr):
     policed_segments: ClassVar[int] = 64
     no_loss: ClassVar[float] = 0.005
     """A path that loses less than this by itself is taken to lose nothing."""
-    noise: ClassVar[float] = 1.5
+    noise: ClassVar[float] = 2.0
     """Mean deviations of the round trip that are noise and no queue."""
     down_rounds: ClassVar[int] = 1
-    yielding: ClassVar[float] = 1.0
+    yielding: ClassVar[float] = 2.0
     """How much slower than the bandwidth Cruise and Down pace for a queue of one round trip."""
     least_gain: ClassVar[float] = 0.82
     """They never yield more than this to a queue that others hold."""
@@ -176,7 +176,9 @@ class Resilient(Bbr):
     def on_ack(self, event: AckEvent) -> None:
         """Look at the delay first: what follows judges by it."""
         if event.rtt_s is not None:
-            if self._rtt.sample(event.rtt_s):
+            # An acknowledgement that overtakes others stands for all of them, and what they would
+            # have told comes too late: of the oldest that it acknowledges nothing is lost.
+            if self._rtt.sample(event.oldest_rtt_s or event.rtt_s, event.now_s):
                 self.model.forget_min_rtt()
             event = event._replace(rtt_s=self._rtt.median_s or event.rtt_s)
         if self.model.full_bw_reached:

@@ -282,6 +282,11 @@ class _Told(NamedTuple):
     in_recovery: bool
 
 
+def _oldest_rtt_s(conn: Connection, delivery: Delivery, now_s: float) -> float | None:
+    rtt_s = now_s - delivery.oldest_original_s
+    return rtt_s if rtt_s > 0 and _is_round_trip(conn, rtt_s, now_s) else None
+
+
 def introduce_controller(conn: Connection, now_s: float) -> None:
     """There is something to control: make the controller, and tell it of the path what the
     handshake and small messages have shown."""
@@ -358,5 +363,6 @@ def _tell_controller(conn: Connection, delivery: Delivery, told: _Told, now_s: f
             newest.tx_in_flight if newest is not None else 0,
             ledger.lost_total - newest.at.lost if newest is not None else 0,
             marked,
+            _oldest_rtt_s(conn, delivery, now_s),
         )
     )

@@ -247,6 +247,7 @@ class Ledger:
         lost, and nothing below `una` was sent twice. None, with nothing changed, if that was."""
         entries = self._entries
         done = marked = 0
+        oldest_s = entries[0].sent_s
         for entry in entries:
             if entry.start >= una:
                 break
@@ -269,9 +270,7 @@ class Ledger:
         if newest.end > una:
             newest.start = una
         rate = self._rate(newest, now_s, min_rtt_s)
-        return Delivery(
-            advanced, advanced, False, rate, newest, una, False, newest.sent_s, marked, None
-        )
+        return Delivery(advanced, advanced, False, rate, newest, una, False, oldest_s, marked, None)
 
     def lose(self, entry: Entry, end: int) -> int:
         """Deem the transmission `entry` lost up to `end`; returns the bytes newly marked."""

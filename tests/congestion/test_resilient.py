@@ -33,7 +33,7 @@ BDP = RATE * RTT_S
 def test_the_typical_round_trip_is_the_median_of_the_last_sixteen(samples: list[float]) -> None:
     typical = TypicalRtt()
     for number, rtt_s in enumerate(samples, 1):
-        assert typical.sample(rtt_s) is (number == 16)
+        assert typical.sample(rtt_s, number) is (number == 16)
         if number < 16:
             assert typical.median_s is None
             assert typical.queue_s(1e-9) == 0.0, "before enough samples there is no queue"
@@ -46,10 +46,20 @@ def test_early_and_late_packets_are_neither_queue_nor_none() -> None:
     """A third of the packets overtakes, a third is held up: the rest tells the truth."""
     typical = TypicalRtt()
     for number in range(300):
-        typical.sample((0.025, 0.040, 0.055)[number % 3])
+        typical.sample((0.025, 0.040, 0.055)[number % 3], 0.01 * number)
     assert typical.median_s == 0.040
     assert typical.queue_s(0.030) == pytest.approx(0.010)
     assert 0.005 < typical.deviation_s < 0.015
+
+
+def test_what_one_acknowledgement_overtook_does_not_hide_the_rest() -> None:
+    """Sixteen acknowledgements within a millisecond are one opinion, not sixteen."""
+    typical = TypicalRtt()
+    for number in range(16):
+        typical.sample(0.040, 0.01 * number)
+    for number in range(100):
+        typical.sample(0.010, 0.2 + 1e-6 * number)
+    assert typical.median_s == 0.040
 
 
 @pytest.mark.parametrize(

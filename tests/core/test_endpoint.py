@@ -93,7 +93,7 @@ def test_repeated_syn_of_a_connection_that_is_gone_on_both_sides() -> None:
     right.shutdown()
     pair.flush(pair.a)
     pair.flush(pair.b)
-    pair.run(60.0)
+    pair.run(70.0)
     pair.inject(pair.b, encode(syns[0]))
     assert pair.b.endpoint.half_open == 1
     pair.run(1.0)

@@ -309,11 +309,9 @@ class Connection:
         self._challenge_tokens = tokens
 
     def owe_ack(self, now_s: float) -> None:
-        """Data was taken: let the window follow, and acknowledge soon (RFC 9293 §3.8.6.3)."""
-        receiver = self.receiver
-        if now_s >= receiver.tune_at_s:
-            receiver.tune(now_s, self.sender.rtt.srtt_s)
-        if receiver.ack_need is AckNeed.DELAYED and not self.timers.is_set(Timer.DELAYED_ACK):
+        """Data was taken: acknowledge it soon (RFC 9293 §3.8.6.3)."""
+        needed = self.receiver.ack_need is AckNeed.DELAYED
+        if needed and not self.timers.is_set(Timer.DELAYED_ACK):
             self.timers.set(Timer.DELAYED_ACK, now_s + self.config.delayed_ack)
 
     def repeat_syn_ack(self) -> None:

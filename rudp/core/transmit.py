@@ -58,23 +58,32 @@ def header(conn: Connection, seq: int, flags: int, now_s: float) -> Segment:
         to_wire(seq),
         to_wire(receiver.rcv_nxt),
         flags,
-        min(receiver.window() >> receiver.scale, 0xFFFF),
+        _window(conn, now_s),
         conn.timestamp(now_s),
         receiver.ts_recent,
     )
 
 
+def _window(conn: Connection, now_s: float) -> int:
+    """The window field. What the application has left unread by now bounds it, and not what came a
+    moment ago, which it had no chance to read."""
+    receiver = conn.receiver
+    if now_s >= receiver.tune_at_s:
+        receiver.tune(now_s, conn.sender.rtt.srtt_s)
+    window = receiver.window() >> receiver.scale
+    return window if window < 0xFFFF else 0xFFFF
+
+
 def _packed(conn: Connection, seq: int, flags: int, now_s: float) -> bytes:
     """The same as it travels, for a datagram without options."""
     receiver = conn.receiver
-    window = receiver.window() >> receiver.scale
     return HEADER.pack(
         conn.peer_cid,
         seq & MASK,
         receiver.rcv_nxt & MASK,
         HEADER_WORDS,
         flags,
-        window if window < 0xFFFF else 0xFFFF,
+        _window(conn, now_s),
         conn.timestamp(now_s),
         receiver.ts_recent,
     )

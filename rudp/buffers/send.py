@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
 
 Buffer = bytes | memoryview
 
 _JOIN_BELOW = 4096
 _JOIN_UP_TO = 65_536
+
+
+@functools.lru_cache(maxsize=128)
+def _cutter(size: int, count: int) -> Callable[[Buffer], tuple[Buffer, ...]]:
+    """Cuts `count` payloads, two at least, of `size` bytes; the last one may be shorter."""
+    ends = range(size, size * (count + 1), size)
+    cut: Any = itemgetter(*[slice(end - size, end) for end in ends])
+    return cut  # type: ignore[no-any-return]
 
 
 class SendBuffer:
@@ -73,11 +85,8 @@ class SendBuffer:
                 return [chunk]
             if high - low <= size:
                 return [chunk[low:high]]
-            whole = high - (high - low) % size
-            payloads: list[Buffer] = [chunk[at : at + size] for at in range(low, whole, size)]
-            if whole < high:
-                payloads.append(chunk[whole:high])
-            return payloads
+            cut = _cutter(size, -(-(high - low) // size))
+            return list(cut(chunk[low:high]))
         return self._across(index, start, end, size)
 
     def _across(self, index: int, start: int, end: int, size: int) -> list[Buffer]:

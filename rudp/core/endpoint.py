@@ -351,10 +351,11 @@ class Endpoint:
         dial = self._meetings.find(segment)
         if dial is not None:
             return self._meet(dial, peer)
-        opening = self._opening.get(peer)
+        opening = self._opening.get(peer) if self.backlog is None else None
         if opening and len(opening) == 1 and may_cross(opening[0], segment):
             # Simultaneous open (RFC 9293 MUST-10). Of several dials nobody could tell which one
-            # it crosses: the two sides would have to pair them alike.
+            # it crosses: the two sides would have to pair them alike. Nor could who listens tell
+            # it from a dial of the listener, which it mostly is.
             return opening[0]
         if options.rendezvous is not None:
             # It comes again. A listener must not take what a dial of ours is about to wait for.

@@ -99,6 +99,16 @@ async def end(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
+async def reset_at_once(address: Address) -> None:
+    """A client that gets nothing but a reset, which may come before its dial is over."""
+    with pytest.raises(ConnectionResetError):
+        reader, writer = await asyncio.open_connection(*address)
+        try:
+            await reader.read()
+        finally:
+            await end(writer)
+
+
 def reset(writer: asyncio.StreamWriter) -> None:
     """Have the kernel send a reset."""
     sock = writer.get_extra_info("socket")
@@ -210,19 +220,13 @@ async def test_a_client_whose_upstream_is_dead_is_reset(commands: Commands) -> N
     async with tcp_server(echo) as upstream:
         pass
     pair = await start_pair(commands, upstream)
-    reader, writer = await asyncio.open_connection(*pair.address)
-    with pytest.raises(ConnectionResetError):
-        await reader.read()
-    await end(writer)
+    await reset_at_once(pair.address)
     assert "{}:{}".format(*upstream) in (await pair.there.event("failed"))["message"]
     await pair.here.event("ended")
     assert (await pair.statistics(pair.there))["failed"] == 1
 
     assert await pair.there.end(signal.SIGTERM) == 0
-    reader, writer = await asyncio.open_connection(*pair.address)
-    with pytest.raises(ConnectionResetError):
-        await reader.read()
-    await end(writer)
+    await reset_at_once(pair.address)
     await pair.here.event("failed")
     assert await pair.here.end(signal.SIGTERM) == 0
 
@@ -233,10 +237,7 @@ async def test_no_more_clients_than_allowed(commands: Commands) -> None:
         reader, writer = await asyncio.open_connection(*pair.address)
         writer.write(b"in")
         assert await reader.readexactly(2) == b"in"
-        other_reader, other_writer = await asyncio.open_connection(*pair.address)
-        with pytest.raises(ConnectionResetError):
-            await other_reader.read()
-        await end(other_writer)
+        await reset_at_once(pair.address)
         writer.write_eof()
         assert await reader.read() == b""
         await end(writer)

@@ -16,8 +16,9 @@ _SUSPENDED_S = 10.0
 """A timer that is handled so late shows that nothing ran at all."""
 _STALLED_S = 0.01
 _LEAST_RETRANSMISSIONS = 6
-_HALF_OPEN_S = 30.0
-"""A SYN costs its sender nothing: its SYN-ACK is repeated four times, then forgotten."""
+_HALF_OPEN_S = 63.0
+"""A SYN costs its sender nothing: its SYN-ACK is repeated five times, as Linux does, and then it is
+forgotten."""
 
 
 def handle(conn: Connection, now_s: float, *, acks_only: bool) -> None:

@@ -290,6 +290,7 @@ class StreamSide(Side, asyncio.Protocol):
         """Send a reset."""
         sock = self.transport.get_extra_info("socket")
         if sock is not None and sock.type == socket.SOCK_STREAM:
-            with contextlib.suppress(OSError):
+            # uvloop's stand-in for a socket that is closed raises ValueError.
+            with contextlib.suppress(OSError, ValueError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()

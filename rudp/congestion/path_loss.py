@@ -11,10 +11,12 @@ _WEIGHT_BYTES = 400_000
 class PathLoss:
     """The share of bytes lost of those sent between `begin()` and `end()`."""
 
-    __slots__ = ("_ended_s", "_lost", "_open", "_sent", "_since_s", "_weight", "share")
+    __slots__ = ("_ended_s", "_lost", "_open", "_sent", "_since_s", "_weight", "is_due", "share")
 
     def __init__(self) -> None:
         self.share = 0.0
+        self.is_due = False
+        """Something was lost since the last sample: how much, another one has to tell."""
         self._weight = 0.0
         self._open = False
         self._since_s = 0.0
@@ -34,11 +36,20 @@ class PathLoss:
         self._ended_s = None
         self._sent = self._lost = 0
 
+    def skip(self) -> None:
+        """No spell was needed: nothing was lost, however fast it was sent."""
+        self._weight = max(self._weight, _LEAST_BYTES)
+
     def end(self, now_s: float) -> None:
         """What is sent from now on does not count."""
         if self._open:
             self._open = False
             self._ended_s = now_s
+
+    def cancel(self) -> None:
+        """The spell says nothing: what it lost may have been lost to a queue."""
+        self._open = False
+        self._ended_s = None
 
     def on_sent(self, size: int) -> None:
         """`size` bytes were sent."""
@@ -47,6 +58,7 @@ class PathLoss:
 
     def on_lost(self, sent_s: float, size: int) -> None:
         """`size` bytes that were sent at `sent_s` are lost."""
+        self.is_due = True
         if sent_s > self._since_s and (self._open or self._ended_s is not None):
             if self._ended_s is not None and sent_s > self._ended_s:
                 return
@@ -63,3 +75,4 @@ class PathLoss:
         weight = self._sent / (self._sent + min(self._weight, _WEIGHT_BYTES))
         self.share += weight * (sample - self.share)
         self._weight += self._sent
+        self.is_due = self.share > 0

@@ -64,18 +64,24 @@ class Resilient(Bbr):
     noise: ClassVar[float] = 2.0
     """Mean deviations of the round trip that are noise and no queue."""
     down_rounds: ClassVar[int] = 1
-    yielding: ClassVar[float] = 2.0
-    """How much slower than the bandwidth Cruise and Down pace for a queue of one round trip."""
+    yielding: ClassVar[float] = 0.5
+    """How much slower than the bandwidth Cruise and Down pace for a queue of one round trip. The
+    queue is seen a round trip late: from about 1.5 on it would swing between empty and long."""
+    own_trains: ClassVar[float] = 1.0
+    """What waits behind a train of one's own is no queue to yield to."""
     least_gain: ClassVar[float] = 0.82
     """They never yield more than this to a queue that others hold."""
     up_inflight_gain: ClassVar[float] = 1.25
-    shared_rounds: ClassVar[int] = 3
-    """A probe that begins with a queue lasts at least so many round trips: the bandwidth, an
+    alone: ClassVar[float] = 0.95
+    """Who gets less than this part of the bandwidth, although there is a queue, shares the link."""
+    shared_rounds: ClassVar[int] = 4
+    """A probe for more of a shared link lasts at least so many round trips: the bandwidth, an
     average of two, has to show what it has won from others."""
     headroom_gain: ClassVar[float] = 1.15
 
     __slots__ = (
         "_average",
+        "_average_bw",
         "_competition",
         "_down_round",
         "_held_bw",
@@ -98,6 +104,7 @@ class Resilient(Bbr):
         self._measured_round: int | None = None
         self._too_high = False
         self._held_rounds = 0
+        self._average_bw = 0.0
         self._held_bw = 0.0
         self._round_bw = 0.0
         self._up_inflight = 0.0
@@ -180,9 +187,12 @@ class Resilient(Bbr):
             # have told comes too late: of the oldest that it acknowledges nothing is lost.
             if self._rtt.sample(event.oldest_rtt_s or event.rtt_s, event.now_s):
                 self.model.forget_min_rtt()
+            self.model.deviation_s = self._rtt.deviation_s
             event = event._replace(rtt_s=self._rtt.median_s or event.rtt_s)
         if self.model.full_bw_reached:
             event = event._replace(rate=self._steady_rate(event))
+        if self.has_queue():
+            self._loss.cancel()
         self._loss.settle(event.now_s, event.srtt_s)
         overflow = event.lost > 0 and self._is_overflow()
         if overflow:
@@ -198,17 +208,22 @@ class Resilient(Bbr):
     def yielding_gain(self) -> float:
         """How much slower than the bandwidth to cruise, so that a queue goes away: the estimate is
         a maximum, and its noise alone would keep one."""
-        excess_s = self.queue_s - self.noise * self._rtt.deviation_s
-        if excess_s <= 0 or self.is_contested:
+        if self.is_contested or self.model.bw <= 0:
             return 1.0
-        return max(self.least_gain, 1 - self.yielding * excess_s / self.model.min_rtt_s)
+        own_s = self.own_trains * self.send_quantum / self.model.bw
+        excess_s = self.queue_s - self.noise * self._rtt.deviation_s - own_s
+        gain = 1 - self.yielding * max(excess_s, 0.0) / self.model.min_rtt_s
+        return max(self.least_gain, gain)
 
     def _steady_rate(self, event: AckEvent) -> float:
         """The delivery rate over two round trips and what they vary by: a maximum of samples as
         short as one takes bursts of acknowledgements for bandwidth."""
         span_s = 2 * (self._rtt.median_s or event.srtt_s) + self.late * self._rtt.deviation_s
         average = self._average.update(event.now_s, event.delivered_total, span_s)
-        return event.rate if average is None else min(event.rate, average)
+        if average is None:
+            return event.rate
+        self._average_bw = average
+        return min(event.rate, average)
 
     def on_idle(self, idle_s: float, rto_s: float) -> None:
         """Averages do not reach across a pause."""
@@ -336,16 +351,21 @@ class Resilient(Bbr):
     def is_time_to_cruise(self, event: AckEvent) -> bool:
         """Not before a round has shown what the path loses; a queue of others' may forbid it."""
         rounds = self.model.round_count
-        if self._measured_round is not None:
-            measured = rounds > self._measured_round + self.down_rounds
+        if self._measured_round is None:
+            ready = rounds > self._down_round + self.drain_rounds
+        elif self._loss.is_due:
+            ready = rounds > self._measured_round + self.down_rounds
         else:
-            measured = rounds > self._down_round + self.drain_rounds
-        return measured and super().is_time_to_cruise(event)
+            self._loss.skip()
+            ready = True
+        return ready and super().is_time_to_cruise(event)
 
     def start_up(self, event: AckEvent) -> None:
-        """Note where the probe begins: others' queue is no answer to it."""
+        """Note where the probe begins: what others have in the queue is no answer to it."""
         self._up_inflight = self.up_inflight_gain * max(event.in_flight, self.bdp())
-        self._up_round = self.model.round_count + (self.shared_rounds if self.has_queue() else 0)
+        shared = self.has_queue() and self._average_bw < self.alone * self.model.max_bw
+        self.model.is_shared = shared
+        self._up_round = self.model.round_count + (self.shared_rounds if shared else 0)
         super().start_up(event)
 
     def is_time_to_go_down(self, event: AckEvent) -> bool:

@@ -14,6 +14,7 @@ from rudp.config import Config
 from rudp.congestion import AckEvent, LossEvent, Resilient
 from rudp.congestion.average import AverageRate
 from rudp.congestion.bbr import Phase
+from rudp.congestion.confirmed import ConfirmedPathModel
 from rudp.congestion.delay import TypicalRtt, queue_threshold_s
 from rudp.congestion.path_loss import PathLoss
 from rudp.sim.link import LinkConfig
@@ -123,6 +124,47 @@ def test_later_samples_move_the_share() -> None:
     assert loss.share == pytest.approx(0.1, rel=0.05)
 
 
+def test_a_spell_with_a_queue_tells_nothing() -> None:
+    """Its losses may be the queue's: those of somebody who is just starting, for instance."""
+    loss = PathLoss()
+    loss.begin(1.0)
+    loss.on_sent(400_000)
+    loss.on_lost(1.2, 60_000)
+    loss.cancel()
+    loss.end(1.5)
+    loss.settle(9.0, 0.1)
+    assert not loss.is_known
+    assert loss.is_due
+
+
+def test_a_newcomers_overshoot_is_not_the_paths_loss() -> None:
+    """It falls into a spell: made up for by pacing, it would never go away."""
+    controller = warmed()
+    controller._loss.begin(1.1)
+    controller.on_sent(1.1, 400_000, int(BDP))
+    controller.on_lost(LossEvent(1.2, 60_000, int(BDP), 60_000, False))
+    for number in range(20):
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.02))
+    controller._loss.end(2.1)
+    controller.on_ack(ack(5.0, 200_000, RTT_S))
+    assert controller.path_loss == 0.0
+
+
+def test_a_sample_is_due_after_losses_only() -> None:
+    loss = PathLoss()
+    assert not loss.is_due
+    loss.skip()
+    assert loss.is_known, "everything arrived"
+    loss.on_lost(0.5, 1_000)
+    assert loss.is_due
+    spell(loss, 1.0, 400_000, 0)
+    loss.settle(9.0, 0.1)
+    assert not loss.is_due
+    spell(loss, 10.0, 400_000, 4_000)
+    loss.settle(19.0, 0.1)
+    assert loss.is_due, "a path that loses something has to be watched"
+
+
 def test_few_bytes_tell_nothing() -> None:
     loss = PathLoss()
     spell(loss, 1.0, 40_000, 20_000)
@@ -216,9 +258,14 @@ def test_more_than_a_path_can_lose_is_not_made_up_for() -> None:
 def test_cruise_yields_to_a_queue_within_bounds() -> None:
     controller = warmed()
     assert controller.yielding_gain() == 1.0
+    own_s = controller.own_trains * controller.send_quantum / controller.model.bw
     for number in range(20):
-        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + 0.003))
-    assert 0.85 < controller.yielding_gain() < 1.0
+        controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + own_s))
+    assert controller.yielding_gain() == 1.0, "trains of its own"
+    for number in range(20):
+        rtt_s = RTT_S + own_s + 0.004
+        controller.on_ack(ack(2.5 + number * 0.001, 150_000 + number * MSS, rtt_s))
+    assert 0.9 < controller.yielding_gain() < 1.0
     for number in range(200):
         controller.on_ack(ack(3.0 + number * 0.001, 200_000 + number * MSS, 5 * RTT_S))
     assert controller.yielding_gain() == controller.least_gain
@@ -234,6 +281,46 @@ def test_down_yields_as_cruise_does() -> None:
     controller.set_pacing_rate(controller.down_pacing_gain)
     down = controller.down_pacing_gain * controller.least_gain * controller.model.bw
     assert controller.pacing_rate == pytest.approx(down)
+
+
+@pytest.mark.parametrize("lost", [0, MSS])
+def test_down_measures_the_paths_loss_only_if_there_was_any(lost: int) -> None:
+    """Below the bandwidth a link stands idle: without loss there is nothing to find out."""
+    controller = warmed()
+    controller.model.full_bw_reached = True
+    if lost:
+        controller.on_lost(LossEvent(1.5, lost, int(BDP), lost, False))
+    controller.start_down(2.0)
+    controller.on_ack(ack(2.0, 100_000, RTT_S)._replace(in_flight=0))
+    event = ack(2.001, 101_000, RTT_S)._replace(in_flight=0)
+    assert controller.is_time_to_cruise(event) is not bool(lost)
+    controller.model.round_count += controller.down_rounds + 1
+    assert controller.is_time_to_cruise(event)
+
+
+@pytest.mark.parametrize(("deviation_s", "confirmed"), [(0.0, False), (0.0025, True)])
+def test_jitter_is_no_reason_to_look_for_the_shortest_round_trip(
+    deviation_s: float, confirmed: bool
+) -> None:
+    """The smallest of many medians is smaller than most: by about their mean deviation."""
+    model = ConfirmedPathModel()
+    model.start_clock(1.0)
+    model.update_min_rtt(ack(1.0, 1_000, RTT_S))
+    model.deviation_s = deviation_s
+    model.update_min_rtt(ack(5.0, 2_000, 1.03 * RTT_S + 0.002))
+    model.update_min_rtt(ack(6.5, 3_000, 1.5 * RTT_S))
+    assert model.probe_rtt_expired is not confirmed
+    assert model.min_rtt_s == RTT_S
+
+
+def test_no_noise_confirms_what_would_count_as_a_queue() -> None:
+    model = ConfirmedPathModel()
+    model.start_clock(1.0)
+    model.update_min_rtt(ack(1.0, 1_000, RTT_S))
+    model.deviation_s = RTT_S
+    model.update_min_rtt(ack(5.0, 2_000, 1.03 * RTT_S + 2 * queue_threshold_s(RTT_S)))
+    model.update_min_rtt(ack(6.5, 3_000, 1.5 * RTT_S))
+    assert model.probe_rtt_expired
 
 
 def contested() -> Resilient:
@@ -295,14 +382,21 @@ def test_startup_widens_only_a_window_that_is_used(part: int, widens: bool) -> N
     assert (controller.cwnd > before) is widens
 
 
-@pytest.mark.parametrize(("queue_s", "rounds"), [(0.0, 0), (0.02, 3)])
-def test_a_probe_with_others_lasts_until_the_average_shows_it(queue_s: float, rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("queue_s", "part", "rounds"), [(0.0, 0.8, 0), (0.02, 1.0, 0), (0.02, 0.8, 4)]
+)
+def test_a_probe_with_others_lasts_until_the_average_shows_it(
+    queue_s: float, part: float, rounds: int
+) -> None:
+    """Others are there if a queue stands and less arrives than the bandwidth."""
     controller = warmed()
     controller.model.full_bw_reached = True
     for number in range(20):
         controller.on_ack(ack(2.0 + number * 0.001, 100_000 + number * MSS, RTT_S + queue_s))
+    controller._average_bw = part * controller.model.max_bw
     event = ack(3.0, 200_000, RTT_S + 0.02)
     controller.start_up(event._replace(in_flight=int(BDP)))
+    assert controller.model.is_shared is (rounds > 0)
     began = controller.model.round_count
     for number in range(20):  # now there is a queue in any case: of the probe, or of others
         controller.on_ack(ack(3.0 + number * 0.001, 300_000 + number * MSS, RTT_S + 0.02))
@@ -313,6 +407,18 @@ def test_a_probe_with_others_lasts_until_the_average_shows_it(queue_s: float, ro
     controller.model.round_count = began + rounds
     assert controller.is_time_to_go_down(event)
     assert not controller.is_time_to_go_down(event._replace(in_flight=int(1.2 * BDP)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_on_a_shared_link_a_bandwidth_of_the_past_is_forgotten(shared: bool) -> None:
+    """Alone, the maximum covers two cycles (MaxBwFilterLen)."""
+    model = ConfirmedPathModel()
+    model.start_clock(1.0)
+    model.update_max_bw(ack(1.0, 1_000, RTT_S))
+    model.is_shared = shared
+    model.advance_max_bw_filter()
+    model.update_max_bw(ack(2.0, 2_000, RTT_S)._replace(rate=0.7 * RATE))
+    assert model.max_bw == pytest.approx(0.7 * RATE if shared else RATE)
 
 
 def test_the_first_window() -> None:

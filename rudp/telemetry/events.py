@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import enum
 import logging
+import sys
 from typing import Any
-
-import structlog
 
 from rudp.telemetry.observer import Observer
 from rudp.wire.segment import HEADER, Segment
@@ -55,6 +54,9 @@ class LogObserver(Observer):
 def get_logger() -> Any:
     """The logger of all that rudp logs: structlog's, where the program has configured that, else
     the standard library's "rudp"."""
+    # Here, because it takes longer to import than all of rudp, and most programs see no event.
+    import structlog
+
     if structlog.is_configured():
         return structlog.get_logger("rudp")
     return structlog.wrap_logger(
@@ -66,12 +68,18 @@ def get_logger() -> Any:
 
 def observe(connection_id: int, peer: object) -> Observer | None:
     """An observer for a new connection, or None where nobody would see what it logs."""
-    if not structlog.is_configured() and not _stdlib.isEnabledFor(logging.INFO):
+    if not _is_structlog_configured() and not _stdlib.isEnabledFor(logging.INFO):
         return None
     bound = get_logger().bind(connection=f"{connection_id:08x}", peer=peer)
     if not _lets_through(bound, logging.INFO):
         return None
     return LogObserver(bound, segments=_lets_through(bound, logging.DEBUG))
+
+
+def _is_structlog_configured() -> bool:
+    """Without importing it: who has not imported it has not configured it either."""
+    structlog = sys.modules.get("structlog")
+    return structlog is not None and structlog.is_configured()
 
 
 def _lets_through(logger: Any, level: int) -> bool:

@@ -97,6 +97,13 @@ def test_a_library_configures_nothing() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_structlog_is_imported_only_when_something_is_logged() -> None:
+    """It brings much with it, and most programs never see an event."""
+    program = "import sys, rudp\nassert 'structlog' not in sys.modules\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_silent_by_default(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -135,15 +135,15 @@ class Driver:
         kernel: The namespace to talk to.
         config: The endpoint's settings.
         seed: Decides which segments are lost.
-        loss: Share of the segments that is lost, each way.
 
     Attributes:
+        loss: Share of the segments that is lost, each way.
         drop: Called with the way and the segment; True loses it.
         seen: The segments that passed last.
         ahead_s: How far rudp's clock is ahead of the kernel's: silence that nobody sat through.
     """
 
-    def __init__(self, kernel: Kernel, config: Config, *, seed: int = 0, loss: float = 0.0) -> None:
+    def __init__(self, kernel: Kernel, config: Config, *, seed: int = 0) -> None:
         self.kernel = kernel
         bits = random.SystemRandom().getrandbits
         self.endpoint = Endpoint(config, bits, lambda *_: Arrows())
@@ -152,7 +152,7 @@ class Driver:
         self.drop: Callable[[str, Segment], bool] | None = None
         self.seen: collections.deque[Seen] = collections.deque(maxlen=_REMEMBERED)
         self.ahead_s = 0.0
-        self._loss = loss
+        self.loss = 0.0
         self._dice = {way: random.Random(f"{seed} {way}") for way in (TO_KERNEL, TO_RUDP)}
         self._poller = select.poll()
         for fd in (kernel.tun, kernel.control.fileno()):
@@ -283,7 +283,7 @@ class Driver:
 
     def _passes(self, way: str, segment: Segment) -> bool:
         """Note a segment; False if it is lost."""
-        lost = self._dice[way].random() < self._loss
+        lost = self._dice[way].random() < self.loss
         if self.drop is not None and self.drop(way, segment):
             lost = True
         when_s = self.now_s() - self._start_s

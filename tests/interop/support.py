@@ -59,8 +59,12 @@ def join(
     seed: int = 0,
     loss: float = 0.0,
 ) -> Joined:
-    """Establish a connection, with `options` on the kernel's socket."""
-    driver = Driver(kernel, config, seed=seed, loss=loss)
+    """Establish a connection, with `options` on the kernel's socket; `loss` begins afterwards.
+
+    Were the handshake's third segment lost, and nobody sent data, rudp would repeat its SYN-ACK,
+    which the kernel has to challenge (RFC 5961 §4.2).
+    """
+    driver = Driver(kernel, config, seed=seed)
     if role == "kernel-listens":
         listener = driver.call("listen", port=KERNEL_PORT, options=options or {})
         accepting = kernel.call("accept", listener=listener)
@@ -74,6 +78,7 @@ def join(
         driver.wait(lambda: bool(driver.apps), "the connection to be accepted")
         app = driver.accepted()
     until(driver, app, State.ESTABLISHED)
+    driver.loss = loss
     return Joined(driver, app, sock)
 
 

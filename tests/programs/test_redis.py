@@ -67,9 +67,8 @@ async def clients(
 
         server = await rudp.start_server(accept, "127.0.0.1", 0)
         host, port = await relayed(server.sockets[0].getsockname())
-        # Not the 5 s of redis-py: three losses in a row, the SYN's among them, take longer.
         connections = redis.ConnectionPool(
-            connection_class=RudpConnection, host=host, port=port, socket_timeout=30, **pool
+            connection_class=RudpConnection, host=host, port=port, **pool
         )
         try:
             async with redis.Redis.from_pool(connections) as client:
